@@ -1,0 +1,29 @@
+# Shared by the scripts in this folder; sourced, never run.
+
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=${SEALIFT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sealift}
+
+say() { printf '%s\n' "$*"; }
+
+# Ends with a message and, where there is one, the way out.
+die() {
+  printf 'error: %s\n' "$1" >&2
+  [ -z "${2:-}" ] || printf ' hint: %s\n' "$2" >&2
+  exit 1
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# Mirrors and indexes stumble now and then: three tries, with a pause.
+retry() {
+  local attempt
+  for attempt in 1 2 3; do
+    "$@" && return 0
+    [ "$attempt" = 3 ] || { say "try $attempt failed, once more in $((attempt * 5)) s: $1" >&2; sleep $((attempt * 5)); }
+  done
+  return 1
+}
+
+engine_answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }

@@ -1,0 +1,31 @@
+# Debian 12 with git, make and python3 is enough; `make setup` gets the rest. `make` alone shows this list.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint lock clean
+# One run at a time: the recipes share the engine and the environment.
+.NOTPARALLEL:
+
+bin := .venv/bin
+
+help: ## show this list
+	@sed -En 's/^([a-z]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 8
+
+setup: ## list what is missing and why, ask, install it (YES=1 answers)
+	@.ci/setup $(setup_flags)
+
+demo: setup_flags = --engine
+demo: setup ## the whole way, from build to rollback, on real parts (KEEP=1 leaves the product running)
+	@.ci/with-engine tests/demo/run
+
+test: setup_flags = --engine
+test: lint ## everything that is checked: style, types, units, real parts, load
+	@.ci/with-engine .ci/test
+
+lint: setup ## style and types
+	@$(bin)/ruff check --quiet . && $(bin)/ruff format --check --quiet . && $(bin)/mypy
+
+lock: setup ## write requirements.lock again, with the newest releases that pyproject.toml allows
+	@.ci/lock
+
+clean: ## remove what was built here; the environment and the cache outside the repository stay
+	@rm -rf build dist out *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find bundler installer tests -name __pycache__ -prune -exec rm -rf {} +
