@@ -21,7 +21,7 @@ test: lint ## everything that is checked: style, types, units, real parts, load
 	@.ci/with-engine .ci/test
 
 lint: setup ## style and types
-	@$(bin)/ruff check --quiet . && $(bin)/ruff format --check --quiet . && $(bin)/mypy
+	@$(bin)/ruff check --quiet . && $(bin)/ruff format --check . && $(bin)/mypy
 
 lock: setup ## write requirements.lock again, with the newest releases that pyproject.toml allows
 	@.ci/lock

@@ -16,6 +16,16 @@ as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
 
+# Runs the calling script again as root, with what it may need of the environment. Does nothing for root.
+become_root() {
+  [ "$(id -u)" != 0 ] || return 0
+  local passed=("PATH=$PATH") name
+  for name in KEEP CI TERM DOCKER_HOST SOURCE_DATE_EPOCH "${!SEALIFT_@}"; do
+    [ -z "${!name:-}" ] || passed+=("$name=${!name}")
+  done
+  exec sudo env "${passed[@]}" "$repository/.ci/$(basename "$0")" "$@"
+}
+
 # Mirrors and indexes stumble now and then: three tries, with a pause.
 retry() {
   local attempt
