@@ -1,0 +1,173 @@
+"""Exit codes and error ids: the one table that scripts, documentation and tests rely on.
+
+Every refusal of sealift is a :class:`SealiftError` with an id from :data:`ERRORS`. The id is stable and says the
+reason; the exit code it maps to says what the caller can do next (see the tables in ``docs/errors.md``).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+
+class ExitCode(IntEnum):
+    """Exit codes of ``bundle``, ``install`` and ``sealift``; treat an unknown one as failure."""
+
+    OK = 0
+    INTERNAL = 1
+    USAGE = 2
+    MALFORMED = 3
+    CORRUPT = 4
+    UNTRUSTED = 5
+    INCOMPATIBLE = 6
+    HOST = 7
+    LOCKED = 8
+    SERVICE = 9
+    ROLLED_BACK = 10
+    OPERATOR_NEEDED = 11
+    REFUSED = 12
+    INTERRUPTED = 130
+
+    @property
+    def label(self) -> str:
+        """The name as it stands in JSON, such as ``rolled-back``."""
+        return self.name.lower().replace("_", "-")
+
+
+_BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
+    ExitCode.INTERNAL: ("internal",),
+    ExitCode.USAGE: (
+        "bad-option",
+        "answer-needed",
+        "manifest-invalid",
+        "manifest-not-found",
+        "manifest-ambiguous",
+        "site-file-invalid",
+        "site-file-not-found",
+        "template-invalid",
+        "compose-invalid",
+        "version-invalid",
+        "version-mismatch",
+        "changelog-section-missing",
+        "no-signing-key",
+        "key-unreadable",
+        "passphrase-needed",
+        "passphrase-wrong",
+        "input-missing",
+        "output-exists",
+        "source-unsupported",
+        "image-not-found",
+        "platform-missing",
+        "installer-missing",
+        "root-invalid",
+        "nothing-to-roll-back",
+        "unknown-release",
+        "unknown-service",
+        "not-initialised",
+    ),
+    ExitCode.MALFORMED: (
+        "not-a-bundle",
+        "frame-invalid",
+        "tar-invalid",
+        "json-invalid",
+        "release-invalid",
+        "packing-invalid",
+        "signature-malformed",
+        "member-unexpected",
+        "member-order",
+        "member-size",
+        "trailing-data",
+        "too-large",
+        "root-malformed",
+    ),
+    ExitCode.CORRUPT: (
+        "truncated",
+        "digest-mismatch",
+        "frame-corrupt",
+        "media-unreadable",
+        "media-changed",
+        "program-damaged",
+        "kept-release-damaged",
+        "journal-damaged",
+        "state-damaged",
+    ),
+    ExitCode.UNTRUSTED: (
+        "no-trust-provisioned",
+        "no-valid-signature",
+        "threshold-not-met",
+        "fingerprint-mismatch",
+        "root-not-self-signed",
+        "trust-exists",
+        "trust-damaged",
+        "unsigned",
+    ),
+    ExitCode.INCOMPATIBLE: (
+        "downgrade",
+        "same-version-other-digest",
+        "upgrade-path",
+        "installer-too-old",
+        "wrong-platform",
+        "wrong-product",
+        "wrong-channel",
+        "strategy-unsupported",
+    ),
+    ExitCode.HOST: (
+        "site-value-missing",
+        "secret-missing",
+        "port-taken",
+        "disk-full",
+        "disk-too-small",
+        "engine-missing",
+        "compose-missing",
+        "permission",
+        "address-pool",
+        "entry-point-unbound",
+        "state-dir-unusable",
+        "certificate-missing",
+        "runtime-unusable",
+        "tool-missing",
+        "tool-failed",
+    ),
+    ExitCode.LOCKED: ("locked",),
+    ExitCode.SERVICE: (
+        "engine-failed",
+        "registry-unreachable",
+        "registry-refused",
+        "registry-login",
+        "edge-failed",
+        "edge-unreachable",
+    ),
+    ExitCode.ROLLED_BACK: ("upgrade-rolled-back",),
+    ExitCode.OPERATOR_NEEDED: ("operator-needed",),
+    ExitCode.REFUSED: ("release-in-use", "plan-stale", "already-pending"),
+    ExitCode.INTERRUPTED: ("interrupted",),
+}
+
+ERRORS: Final[dict[str, ExitCode]] = {error_id: code for code, ids in _BY_CODE.items() for error_id in ids}
+"""Every error id and the exit code it ends with."""
+
+
+class SealiftError(Exception):
+    """A refusal or failure that a person can act on.
+
+    ``id`` is a key of :data:`ERRORS`; ``message`` says what happened, then why (lower case, no full stop);
+    ``hint`` says what to do. ``details`` are further lines for a person, such as the last log lines of a service.
+    """
+
+    def __init__(self, id: str, message: str, *, hint: str = "", details: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.id = id
+        self.exit_code = ERRORS[id]
+        self.message = message
+        self.hint = hint
+        self.details = details
+
+    def as_json(self) -> dict[str, object]:
+        """The ``error`` object of ``--json`` output."""
+        return {
+            "code": int(self.exit_code),
+            "name": self.exit_code.label,
+            "id": self.id,
+            "message": self.message,
+            "hint": self.hint,
+        }
