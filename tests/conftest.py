@@ -1,0 +1,74 @@
+"""What tests of every kind share: the engine, names and ports of their own, the site's images."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def wide_cache() -> Path:
+    """What is costly to make and outlives a run: root filesystems, builds. Made again when missing."""
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    folder = Path(os.environ.get("SEALIFT_CACHE") or f"{home}/sealift")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[docker.DockerClient]:
+    """The real Docker engine. Fails where none answers: `make test` starts one."""
+    client = docker.from_env()
+    client.ping()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def unique_name() -> Callable[[str], str]:
+    """Makes names that no other test uses, for containers, networks, images."""
+
+    def make(stem: str) -> str:
+        return f"{stem}-{uuid.uuid4().hex[:10]}"
+
+    return make
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Finds TCP ports of 127.0.0.1 that nothing listened on a moment ago, each once per test."""
+    given: set[int] = set()
+
+    def find() -> int:
+        while True:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port = int(probe.getsockname()[1])
+            if port not in given:
+                given.add(port)
+                return port
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def edge_images(engine: docker.DockerClient) -> dict[str, str]:
+    """References of the site's own images in the engine: `haproxy` and `registry`."""
+    done = subprocess.run([REPOSITORY / "manifests/edge/build"], check=True, capture_output=True, text=True)
+    references = [line.split()[1] for line in done.stdout.splitlines()]
+    return {reference.split("/")[1].split(":")[0]: reference for reference in references}
