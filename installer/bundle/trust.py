@@ -1,0 +1,216 @@
+"""Whom to trust, as a value. Takes bytes, answers yes or raises; opens no file, asks no clock.
+
+The root of trust is TUF root metadata (TUF specification 1.0, section 4.3). TUF fixes the names of its four roles;
+they stand here for: ``root`` root, ``targets`` releases, ``snapshot`` the installer program, ``timestamp`` permits.
+Rules: the root is signed by a threshold of its own root keys; a threshold counts *distinct public keys*
+(SubjectPublicKeyInfo), never keyids; keys are ECDSA P-256; a root names its product, or ``*``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+    load_pem_public_key,
+)
+
+from installer.bundle.digest import Digest
+from installer.bundle.signature import KeySignature, key_fingerprint, parse_signature
+from installer.bundle.strictjson import parse
+from installer.errors import SealiftError
+
+MAX_ROOT_BYTES: Final = 512 * 1024
+ROLES: Final = {"release": "targets", "installer": "snapshot", "permit": "timestamp"}
+ANY_PRODUCT: Final = "*"
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """A P-256 public key as SubjectPublicKeyInfo DER. ``name`` is for people."""
+
+    spki: bytes
+    name: str
+
+    @property
+    def fingerprint(self) -> Digest:
+        return key_fingerprint(self.spki)
+
+    def accepts(self, signature: bytes, payload: bytes) -> bool:
+        """Whether ``signature`` (DER) is this key's over ``payload`` (ECDSA, SHA-256)."""
+        key = load_der_public_key(self.spki)
+        assert isinstance(key, ec.EllipticCurvePublicKey)  # noqa: S101 - read_public_key refused all others
+        try:
+            key.verify(signature, payload, ec.ECDSA(hashes.SHA256()))
+        except InvalidSignature:
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class Signer:
+    """A trusted key that has signed."""
+
+    key: Digest
+    name: str
+
+
+@dataclass(frozen=True)
+class Role:
+    """``threshold`` of these keys must sign."""
+
+    keys: tuple[PublicKey, ...]
+    threshold: int
+
+
+@dataclass(frozen=True)
+class TrustPolicy:
+    """Who may sign what. ``origin`` says where the rule stands; ``product`` is None where any will do."""
+
+    origin: str
+    product: str | None
+    roles: Mapping[str, Role]
+    root_version: int = 1
+    expires: datetime | None = None
+
+    def judge(self, role: str, payload: bytes, signatures: Mapping[str, bytes]) -> tuple[Signer, ...]:
+        """The distinct trusted signers of ``payload``. ``signatures`` are raw signature files by name.
+
+        Raises ``unsigned``, ``no-valid-signature`` or ``threshold-not-met`` (5), ``signature-malformed`` (3).
+        """
+        rule = self.roles[role]
+        if not signatures:
+            raise SealiftError(
+                "unsigned", "nobody has signed this", hint=f"it needs a signature by {self._wanted(rule)}"
+            )
+        parsed = {name: parse_signature(raw, name) for name, raw in signatures.items()}
+        digest = Digest.of(payload)
+        good = {
+            key.fingerprint: key
+            for key in rule.keys
+            if any(_holds(key, sign, digest, payload) for sign in parsed.values())
+        }
+        if not good:
+            seen = ", ".join(sorted({Digest(sign.key_hint.hex()).short for sign in parsed.values()}))
+            raise SealiftError(
+                "no-valid-signature",
+                f"no signature here is valid and by a trusted key (signed by {seen})",
+                hint=f"{self.origin} wants {self._wanted(rule)}; get undamaged media signed by them",
+            )
+        if len(good) < rule.threshold:
+            raise SealiftError(
+                "threshold-not-met",
+                f"{len(good)} of {rule.threshold} needed signatures are valid",
+                hint=f"{self.origin} wants {self._wanted(rule)}; ask another of them to sign",
+            )
+        return tuple(Signer(fingerprint, key.name) for fingerprint, key in sorted(good.items()))
+
+    @classmethod
+    def from_key(cls, pem: bytes, name: str) -> TrustPolicy:
+        """A policy that trusts one key for releases. Raises ``key-unreadable`` (2)."""
+        role = Role((PublicKey(read_public_key(pem, name), name),), 1)
+        return cls(origin=name, product=None, roles={"release": role, "installer": role})
+
+    @classmethod
+    def from_root(cls, raw: bytes, origin: str) -> TrustPolicy:
+        """The policy of a TUF root that is signed by its own root keys.
+
+        Raises ``root-malformed`` or ``json-invalid`` (3), ``root-not-self-signed`` (5).
+        """
+        if len(raw) > MAX_ROOT_BYTES:
+            raise SealiftError("too-large", f"{origin} is larger than {MAX_ROOT_BYTES} bytes")
+        parse(raw, origin)
+        return _read_root(raw, origin)
+
+    @staticmethod
+    def _wanted(rule: Role) -> str:
+        names = ", ".join(f"{key.name} ({key.fingerprint.short})" for key in rule.keys)
+        return f"{rule.threshold} of: {names}"
+
+
+def read_public_key(pem: bytes, name: str) -> bytes:
+    """SPKI DER of a PEM P-256 public key. Raises ``key-unreadable`` (2)."""
+    try:
+        key = load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise SealiftError(
+            "key-unreadable", f"{name} is not a PEM public key", hint="bundle keygen makes one"
+        ) from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise SealiftError("key-unreadable", f"{name} is not an ECDSA P-256 key", hint="bundle keygen makes one")
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _holds(key: PublicKey, sign: KeySignature, digest: Digest, payload: bytes) -> bool:
+    return sign.key_hint.hex() == key.fingerprint.hex and sign.digest == digest and key.accepts(sign.signature, payload)
+
+
+def _read_root(raw: bytes, origin: str) -> TrustPolicy:
+    # Imported here because they cost 0.1 s, which only reading a root is worth.
+    from securesystemslib.exceptions import Error as SecuresystemslibError
+    from tuf.api.exceptions import RepositoryError
+    from tuf.api.metadata import Metadata
+    from tuf.api.metadata import Root as TufRoot  # type: ignore[attr-defined]
+
+    try:
+        metadata: Metadata[TufRoot] = Metadata.from_bytes(raw)
+        root = metadata.signed
+        if root.type != "root":
+            raise ValueError("not of type root")
+        keys = {keyid: PublicKey(read_public_key(_pem(key), keyid), _key_name(key)) for keyid, key in root.keys.items()}
+        roles = {
+            name: _role([keys[keyid] for keyid in role.keyids], role.threshold) for name, role in root.roles.items()
+        }
+        product = _product(root.unrecognized_fields)
+        result = root.get_root_verification_result(None, metadata.signed_bytes, metadata.signatures)
+    except (RepositoryError, SecuresystemslibError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SealiftError(
+            "root-malformed", f"{origin} is not a root of trust: {str(error)[:200]}", hint="bundle trust init makes one"
+        ) from error
+    signed_by = {keys[keyid].spki for keyid in result.signed}
+    if not result.verified or len(signed_by) < root.roles["root"].threshold:
+        raise SealiftError(
+            "root-not-self-signed",
+            f"{origin} is not signed by a threshold of its own root keys",
+            hint="get root.json again from the people who made it",
+        )
+    return TrustPolicy(
+        origin=origin,
+        product=None if product == ANY_PRODUCT else product,
+        roles={ours: roles[tuf_name] for ours, tuf_name in ROLES.items()},
+        root_version=root.version,
+        expires=root.expires,
+    )
+
+
+def _role(keys: list[PublicKey], threshold: int) -> Role:
+    distinct = {key.spki: key for key in keys}
+    if len(distinct) != len(keys):
+        raise ValueError("one public key stands under two keyids")
+    if not 1 <= threshold <= len(distinct):
+        raise ValueError("a threshold that is zero or cannot be met")
+    return Role(tuple(sorted(distinct.values(), key=lambda key: key.fingerprint)), threshold)
+
+
+def _pem(key: Any) -> bytes:
+    return str(key.keyval["public"]).encode("ascii")
+
+
+def _key_name(key: Any) -> str:
+    name = key.unrecognized_fields.get("x-sealift-name", "")
+    return name if isinstance(name, str) and name.isprintable() and len(name) <= 64 and name else key.keyid[:8]
+
+
+def _product(fields: Mapping[str, Any]) -> str:
+    product = fields["x-sealift"]["product"]
+    if not isinstance(product, str):
+        raise ValueError("x-sealift.product is not a string")
+    return product

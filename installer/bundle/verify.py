@@ -1,0 +1,120 @@
+"""The one door: only this module constructs a :class:`VerifiedRelease`, and everything later demands one.
+
+Order: signatures over the raw bytes of ``release.json`` by a threshold of trusted keys; only then its parsing; then the
+product the root names; then, member by member, the content against the signed list.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from installer.bundle.archive import BundleReader
+from installer.bundle.content import Sink, Writer
+from installer.bundle.digest import Digest
+from installer.bundle.release import Descriptor, File, Release
+from installer.bundle.trust import Signer, TrustPolicy
+from installer.errors import SealiftError
+
+_KEY: Final = object()
+Progress = Callable[[int], None]
+"""Called with the number of bytes of the file that have just been read."""
+
+
+@dataclass(frozen=True)
+class VerifiedRelease:
+    """A release whose signatures hold under ``policy_origin``. Its *content* is checked by :func:`check_content`."""
+
+    release: Release
+    raw: bytes
+    digest: Digest
+    signatures: Mapping[str, bytes]
+    signers: tuple[Signer, ...]
+    policy_origin: str
+    _key: object = field(repr=False, compare=False, default=None)
+
+    def __post_init__(self) -> None:
+        if self._key is not _KEY:
+            raise TypeError("a VerifiedRelease is made by installer.bundle.verify alone")
+
+
+def verify_statement(raw: bytes, signatures: Mapping[str, bytes], policy: TrustPolicy) -> VerifiedRelease:
+    """Trust ``release.json`` or refuse it. Pure.
+
+    Raises the errors of :meth:`TrustPolicy.judge` and :meth:`Release.parse`, and ``wrong-product`` (6).
+    """
+    signers = policy.judge("release", raw, signatures)
+    release = Release.parse(raw)
+    if policy.product is not None and policy.product != release.product:
+        raise SealiftError(
+            "wrong-product",
+            f"a release of {release.product}, but {policy.origin} is for {policy.product}",
+            hint="use the media of the product this host trusts",
+        )
+    return VerifiedRelease(release, raw, Digest.of(raw), dict(signatures), signers, policy.origin, _KEY)
+
+
+def verify_release(reader: BundleReader, policy: TrustPolicy) -> VerifiedRelease:
+    """Trust the head of a bundle or refuse it. Nothing of the content has been read when it returns."""
+    return verify_statement(reader.head.release, reader.head.signatures, policy)
+
+
+def check_content(
+    reader: BundleReader,
+    verified: VerifiedRelease,
+    sinks: Sequence[Sink] = (),
+    *,
+    progress: Progress = lambda _: None,
+    quick: bool = False,
+) -> tuple[str, ...]:
+    """Read the content once, check every member against the signed list, and feed ``sinks`` on the way.
+
+    Each sink's writer is finished only after the member's digest was right. ``quick`` passes over members that no
+    sink wants; their names are returned as *not checked* (empty otherwise). Raises ``digest-mismatch``,
+    ``truncated`` (4) and the format errors (3). The sinks are not closed here.
+    """
+    not_checked: list[str] = []
+    seen = 0
+
+    def advance() -> None:
+        nonlocal seen
+        progress(reader.position - seen)
+        seen = reader.position
+
+    for name, member in verified.release.members():
+        reader.expect(name, member)
+        writers = [writer for sink in sinks if (writer := sink.open(member)) is not None]
+        if quick and not writers:
+            reader.skip(member.size)
+            not_checked.append(name)
+        else:
+            _check_member(reader, name, member, writers, advance)
+        advance()
+    reader.finish()
+    return tuple(not_checked)
+
+
+def _check_member(
+    reader: BundleReader, name: str, member: File | Descriptor, writers: list[Writer], advance: Callable[[], None]
+) -> None:
+    hasher = hashlib.sha256()
+    try:
+        for chunk in reader.data(member.size):
+            hasher.update(chunk)
+            for writer in writers:
+                writer.write(chunk)
+            advance()
+        if f"sha256:{hasher.hexdigest()}" != member.digest:
+            raise SealiftError(
+                "digest-mismatch",
+                f"{name} is damaged: its bytes do not match the signed digest",
+                hint="copy the bundle again from its source and compare SHA256SUMS",
+            )
+    except BaseException:
+        for writer in writers:
+            writer.abort()
+        raise
+    for writer in writers:
+        writer.finish()
