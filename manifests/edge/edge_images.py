@@ -57,7 +57,7 @@ class Recipe:
     command: tuple[str, ...]
     title: str
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)  # path in the image -> its text
-    copies: tuple[str, ...] = ()  # files of this machine, at the same path in the image
+    authorities: bool = False  # Debian's certificate authorities, where programs look for them
     folders: tuple[str, ...] = ()  # empty ones, owned by USER: where a site mounts its own
     capabilities: tuple[int, ...] = ()
 
@@ -79,7 +79,7 @@ RECIPES = (
         command=("serve", "/etc/docker/registry/config.yml"),
         title="CNCF Distribution, the registry of a site",
         files={"/etc/docker/registry/config.yml": REGISTRY_CONFIG},
-        copies=("/etc/ssl/certs/ca-certificates.crt",),
+        authorities=True,
         folders=("/var/lib/registry",),
     ),
 )
@@ -187,6 +187,11 @@ class Layer:
         return buffer.getvalue()
 
 
+def authorities() -> list[Path]:
+    """The certificates of the package ca-certificates; no others that this machine may trust."""
+    return sorted(Path("/usr/share/ca-certificates/mozilla").glob("*.crt"))
+
+
 def age_of(recipe: Recipe) -> int:
     """When Debian built the program, in seconds since 1970: the only time that stands in an image."""
     return int(Path(recipe.program).stat().st_mtime)
@@ -203,8 +208,8 @@ def make_layer(recipe: Recipe, packages: Iterable[Package]) -> bytes:
     texts = {"/etc/passwd": PASSWD, "/etc/group": GROUP, "/etc/nsswitch.conf": NSSWITCH, **recipe.files}
     for path, text in texts.items():
         layer.file(path, text.encode())
-    for path in recipe.copies:
-        layer.file(path, Path(path).read_bytes())
+    if recipe.authorities:
+        layer.file("/etc/ssl/certs/ca-certificates.crt", b"".join(path.read_bytes() for path in authorities()))
     for path in libraries(recipe.program):
         layer.file(path, Path(path).read_bytes(), executable=True)
     layer.file(recipe.program, Path(recipe.program).read_bytes(), executable=True, capabilities=recipe.capabilities)
@@ -230,7 +235,10 @@ def canonical(value: Any) -> bytes:
 def make_image(recipe: Recipe) -> Image:
     """The image of a recipe, from what is installed on this machine."""
     main = package(recipe.package)
-    layer = make_layer(recipe, owners([*libraries(recipe.program), recipe.program]))
+    sources = [recipe.program, *libraries(recipe.program)]
+    if recipe.authorities:
+        sources += map(str, authorities())
+    layer = make_layer(recipe, owners(sources))
     config = canonical(
         {
             "architecture": output("dpkg", "--print-architecture").strip(),
