@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from installer.commands import Command
 from installer.errors import SealiftError
@@ -57,3 +59,13 @@ def run(command: Command, *, stdin: bytes | None = None, check: bool = True) -> 
             details=tuple((finished.err or finished.out).strip().splitlines()[-12:]),
         )
     return finished
+
+
+def become(argv: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    """Go on as another program, in this process. Raises ``tool-failed`` where that can't be started."""
+    try:
+        os.execve(argv[0], list(argv), dict(environment))  # noqa: S606 # no shell is the point
+    except OSError as error:
+        raise SealiftError(
+            "tool-failed", f"cannot start {argv[0]}: {error.strerror}", hint="check that it is there and may execute"
+        ) from error

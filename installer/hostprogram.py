@@ -1,0 +1,246 @@
+"""The program's own place on a host: how ``./install`` becomes ``sealift``, and which of two programs goes on.
+
+Rules:
+- The first ``./install`` puts itself on the host: :func:`ensure_on_host`, called by what changes the host, not by
+  ``--help``. From then on the host's program judges every stick: :func:`hand_over_if_needed`, called first of all.
+- No stick replaces the host's program. The host's own does that, once it has verified that the newer one belongs to
+  the release: :func:`decide_program` says whether, :func:`adopt` does it.
+- Run from sources (``python -m installer``) there is no program to place, and all of these do nothing.
+
+On the host, below ``$SEALIFT_PREFIX`` (``/usr/local``)::
+
+    lib/sealift/runtime/<sha256>/    a program as the media's header unpacks it; its name is the digest of its payload
+    lib/sealift/<version>            link to one of these
+    bin/sealift                      a script that starts one; replacing it in one rename is the whole switch
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+import semver
+
+from installer.bundle.digest import Digest
+from installer.commands import Command
+from installer.errors import SealiftError
+from installer.system import become, run
+
+DEFAULT_PREFIX: Final = Path("/usr/local")
+_LAUNCHER: Final = """\
+#!/bin/sh
+# sealift {version}, put here by its first run; {digest}
+exec /bin/sh {start} sealift "$@"
+"""
+_LAUNCHER_LINE: Final = re.compile(r"^# sealift (\S+), put here by its first run; sha256:([0-9a-f]{64})$", re.MULTILINE)
+_QUESTIONS: Final = frozenset({"--help", "--version"})
+
+
+@dataclass(frozen=True)
+class Program:
+    """One build of the site program: its version and the digest of its payload."""
+
+    version: str
+    digest: Digest
+
+
+class Decision(Enum):
+    """What to do about two programs."""
+
+    GO_ON = "go-on"  # the running program is the right one
+    PLACE = "place"  # the host has none yet: this one goes there, and goes on
+    HAND_OVER = "hand-over"  # this one came with a stick: the host's own judges
+    ADOPT = "adopt"  # the host's own has verified a newer one: that goes on
+
+
+def decide_program(
+    host: Program | None, media: Program, *, running_from_media: bool, verified: bool = False
+) -> Decision:
+    """Which program goes on. ``media`` is the one on the stick; ``running_from_media`` says that it is asking.
+
+    ``verified``: the media's program belongs to a release whose signature this host's program has checked.
+    Versions are compared as SemVer; only a higher one is newer.
+    """
+    if running_from_media:
+        if host is None:
+            return Decision.PLACE
+        return Decision.GO_ON if host.digest == media.digest else Decision.HAND_OVER
+    newer = host is None or semver.Version.parse(media.version) > semver.Version.parse(host.version)
+    return Decision.ADOPT if verified and newer else Decision.GO_ON
+
+
+def prefix() -> Path:
+    """Where programs live on this host."""
+    return Path(os.environ.get("SEALIFT_PREFIX") or DEFAULT_PREFIX)
+
+
+def own_program() -> Program | None:
+    """The program that is running, or None when it runs from sources."""
+    folder = Path(sys.prefix)
+    return _described(folder) if (folder / "program.json").is_file() else None
+
+
+def host_program() -> Program | None:
+    """The program that this host knows as ``sealift``, or None where there is none that can start."""
+    launcher = prefix() / "bin/sealift"
+    try:
+        program = read_launcher(launcher.read_text(errors="replace"))
+    except OSError:
+        return None
+    return program if program and (_runtime(program) / "start.sh").is_file() else None
+
+
+def read_launcher(text: str) -> Program | None:
+    """The program that a launcher names, or None where it is not one of ours."""
+    found = _LAUNCHER_LINE.search(text)
+    return Program(found[1], Digest(found[2])) if found else None
+
+
+def hand_over_if_needed(argv: Sequence[str]) -> None:
+    """Become the host's own program, with the arguments ``argv`` (without the program's name), if that has to judge.
+
+    Returns where this program is the one to go on. Questions about the program itself are always answered by it.
+    """
+    own, host = own_program(), host_program()
+    if own is None or host is None or _QUESTIONS.intersection(argv) or "SEALIFT_HANDED_OVER" in os.environ:
+        return
+    if decide_program(host, own, running_from_media="SEALIFT_MEDIA" in os.environ) is Decision.HAND_OVER:
+        environment = dict(os.environ, SEALIFT_HANDED_OVER="1")
+        temporary = environment.pop("SEALIFT_RUNTIME_TEMPORARY", None)
+        if temporary:
+            shutil.rmtree(temporary, ignore_errors=True)
+        become((str(prefix() / "bin/sealift"), *argv), environment)
+
+
+def ensure_on_host() -> Program | None:
+    """Put the running program on the host as ``sealift`` if there is none yet; returns the one that is there.
+
+    A program that is there stays, whatever its version. None when run from sources. Raises ``permission`` or
+    ``disk-full`` where it can't be put there, ``runtime-unusable`` where something else is called ``sealift``.
+    """
+    own, host = own_program(), host_program()
+    if own is None or host is not None:
+        return host
+    launcher = prefix() / "bin/sealift"
+    if launcher.exists() and read_launcher(launcher.read_text(errors="replace")) is None:
+        raise SealiftError(
+            "runtime-unusable",
+            f"{launcher} exists and is not ours",
+            hint="move it away, or set SEALIFT_PREFIX to another folder than /usr/local",
+        )
+    try:
+        _copy_runtime(Path(sys.prefix).resolve(), _runtime(own))
+        _point_to(own)
+    except OSError as error:
+        raise _cannot_place(error) from error
+    return own
+
+
+def adopt(file: Path, digest: Digest) -> Program:
+    """Make the program in ``file`` the host's own and return it; the one before stays on the disk.
+
+    To be called only after ``digest`` was found in a verified release and :func:`decide_program` said so. The bytes
+    are copied first and hashed as they are copied; it is the copy that unpacks itself. Raises ``program-damaged``,
+    ``permission``, ``disk-full``, ``tool-failed``.
+    """
+    home = prefix() / "lib/sealift"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home, prefix=".new.") as scratch:
+            copy = Path(scratch) / "install"
+            _copy_checked(file, copy, digest)
+            wishes = {"SEALIFT_RUNTIME_DIR": str(home / "runtime"), "SEALIFT_UNPACK_ONLY": "1"}
+            folder = Path(run(Command(("/bin/sh", str(copy)), env=wishes)).out.rstrip("\n"))
+        program = _described(folder)
+        _point_to(program)
+    except OSError as error:
+        raise _cannot_place(error) from error
+    return program
+
+
+def _described(folder: Path) -> Program:
+    folder = folder.resolve()
+    facts = json.loads((folder / "program.json").read_text())
+    return Program(facts["version"], Digest.parse(f"sha256:{folder.name}"))
+
+
+def _runtime(program: Program) -> Path:
+    return prefix() / "lib/sealift/runtime" / program.digest.hex
+
+
+def _copy_runtime(source: Path, target: Path) -> None:
+    """Copy an unpacked program that lies elsewhere; the target has its name only when it is whole."""
+    if (target / "start.sh").is_file():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".new.") as scratch:
+        copy = Path(scratch) / target.name
+        shutil.copytree(source, copy)
+        os.sync()
+        try:
+            copy.rename(target)
+        except OSError:
+            # Another first run may have been quicker: its folder has the same content.
+            if not (target / "start.sh").is_file():
+                raise
+
+
+def _point_to(program: Program) -> None:
+    """Make ``sealift`` mean this program: the link first, the launcher last."""
+    home, launcher = prefix() / "lib/sealift", prefix() / "bin/sealift"
+    launcher.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home, prefix=".new.") as scratch:
+        link = Path(scratch) / "link"
+        link.symlink_to(Path("runtime") / program.digest.hex)
+        link.replace(home / program.version)
+    start = shlex.quote(str(_runtime(program) / "start.sh"))
+    _write_durably(launcher, _LAUNCHER.format(version=program.version, digest=program.digest, start=start))
+
+
+def _write_durably(path: Path, text: str) -> None:
+    """Replace an executable file in one step that a power cut leaves either undone or done."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        file.write(text)
+        file.flush()
+        os.fchmod(file.fileno(), 0o755)
+        os.fsync(file.fileno())
+    Path(file.name).replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _copy_checked(source: Path, target: Path, digest: Digest) -> None:
+    found = hashlib.sha256()
+    with source.open("rb") as reading, target.open("wb") as writing:
+        while block := reading.read(1 << 20):
+            found.update(block)
+            writing.write(block)
+    if found.hexdigest() != digest.hex:
+        raise SealiftError(
+            "program-damaged",
+            f"{source} is not the program that the release names",
+            hint="copy the media again; the host keeps its own program",
+        )
+
+
+def _cannot_place(error: OSError) -> SealiftError:
+    full = error.errno in {28, 122}  # ENOSPC, EDQUOT
+    return SealiftError(
+        "disk-full" if full else "permission",
+        f"cannot put the program into {prefix()}: {error.strerror or error}",
+        hint="free 100 MB there" if full else "run it as root, or set SEALIFT_PREFIX to a folder that you can write",
+    )
