@@ -1,0 +1,168 @@
+"""What a step does, as values. Each can be written down, shown, compared, and done again by another process.
+
+Every action is idempotent: after a kill it is simply performed again.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from installer.bundle.release import Closed, Health, Name
+from installer.commands import Command
+from installer.edge.config import EdgeConfig
+from installer.names import Colour, Part
+from installer.state import EdgeImage, ProductState, ReleaseRef
+
+
+class RunCommands(Closed):
+    """Start these processes, one after the other."""
+
+    kind: Literal["run"] = "run"
+    commands: tuple[Command, ...]
+
+
+class EnsureNetwork(Closed):
+    """A colour's own bridge network; left as it is where it exists already."""
+
+    kind: Literal["network"] = "network"
+    name: str
+    create: Command
+
+
+class StartRegistry(Closed):
+    """The bundled registry runs from this image and answers."""
+
+    kind: Literal["start-registry"] = "start-registry"
+    image: EdgeImage
+
+
+class RemoveRegistry(Closed):
+    """Take the bundled registry off the host again, with its data."""
+
+    kind: Literal["remove-registry"] = "remove-registry"
+
+
+class LoadContent(Closed):
+    """One read of the media: verify every byte, fill the registry, keep tools and edge images."""
+
+    kind: Literal["load"] = "load"
+
+
+class KeepRelease(Closed):
+    """Write the release's folder: statement, signatures, files, rendered configuration, image map."""
+
+    kind: Literal["keep"] = "keep"
+    release: ReleaseRef
+
+
+class ForgetRelease(Closed):
+    """Remove the release's folder."""
+
+    kind: Literal["forget"] = "forget"
+    release: ReleaseRef
+
+
+class StartEdge(Closed):
+    """HAProxy runs from this image with at least ``config``."""
+
+    kind: Literal["start-edge"] = "start-edge"
+    image: EdgeImage
+    config: EdgeConfig
+
+
+class RemoveEdge(Closed):
+    """Take HAProxy off the host again."""
+
+    kind: Literal["remove-edge"] = "remove-edge"
+
+
+class AwaitHealthy(Closed):
+    """Every replica of this part is healthy, and still is after ``settle`` seconds."""
+
+    kind: Literal["health"] = "health"
+    product: Name
+    part: Part
+    services: dict[Name, Health | None]
+    timeout: float
+    settle: float
+
+
+class ApplyEdge(Closed):
+    """The front door's configuration is this one, checked and reloaded."""
+
+    kind: Literal["edge"] = "edge"
+    config: EdgeConfig
+
+
+class Question(Closed):
+    """An HTTP question and the answer that counts."""
+
+    url: str
+    expect: int
+    contains: str | None
+
+
+class AskSmoke(Closed):
+    """Ask each question; every answer must be right. ``part`` is whose logs are shown when one is not."""
+
+    kind: Literal["smoke"] = "smoke"
+    product: Name
+    part: Part
+    questions: tuple[Question, ...]
+
+
+class SetColour(Closed):
+    """All entry points of the product lead to ``colour``; to nobody with None."""
+
+    kind: Literal["switch"] = "switch"
+    product: Name
+    colour: Colour | None
+
+
+class Watch(Closed):
+    """Watch the front door for ``seconds``: errors of its servers, health, and the smoke questions at the end."""
+
+    kind: Literal["bake"] = "bake"
+    product: Name
+    colour: Colour
+    seconds: float
+    questions: tuple[Question, ...]
+
+
+class Drain(Closed):
+    """Wait until nobody uses these backends any more, ``seconds`` at most."""
+
+    kind: Literal["drain"] = "drain"
+    backends: tuple[str, ...]
+    seconds: float
+
+
+class Commit(Closed):
+    """This is what the site runs from now on."""
+
+    kind: Literal["commit"] = "commit"
+    product: ProductState
+    edge_config: EdgeConfig
+
+
+Action = Annotated[
+    RunCommands
+    | EnsureNetwork
+    | StartRegistry
+    | RemoveRegistry
+    | LoadContent
+    | KeepRelease
+    | ForgetRelease
+    | StartEdge
+    | RemoveEdge
+    | AwaitHealthy
+    | ApplyEdge
+    | AskSmoke
+    | SetColour
+    | Watch
+    | Drain
+    | Commit,
+    Field(discriminator="kind"),
+]

@@ -1,0 +1,70 @@
+"""One run at a time per state dir: a kernel lock held by the working process itself, so a dead one leaves none."""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from installer.errors import SealiftError
+
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+@contextmanager
+def locked(state_dir: Path, doing: str) -> Iterator[None]:
+    """Hold the lock of ``state_dir`` while the block runs. Raises ``locked`` (8): who, where, since when."""
+    path = state_dir / "lock"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise SealiftError(
+            "state-dir-unusable", f"cannot open {path}: {error.strerror}", hint="are you root, and is the disk writable"
+        ) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SealiftError("locked", _holder(descriptor), hint="wait until it ends, then run this again") from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(_self(doing)).encode() + b"\n", 0)
+        yield
+        os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _self(doing: str) -> dict[str, object]:
+    return {
+        "who": _user(),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "boot": _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else "",
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+        "doing": doing,
+    }
+
+
+def _user() -> str:
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # a uid without a name, as in a minimal root filesystem
+        return f"uid {os.getuid()}"
+
+
+def _holder(descriptor: int) -> str:
+    try:
+        holder = json.loads(os.pread(descriptor, 4096, 0))
+        return (
+            f"another run holds the lock: {holder['doing']} by {holder['who']} on {holder['host']}, "
+            f"process {holder['pid']}, since {holder['since']}"
+        )
+    except (ValueError, KeyError, TypeError):
+        return "another run holds the lock and has not said yet who it is"

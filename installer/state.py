@@ -1,0 +1,122 @@
+"""What this site runs, in two numbered, checksummed copies: a torn one is named and the other one used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field, ValidationError
+
+from installer.bundle.digest import Digest
+from installer.bundle.release import Closed, DigestText, Name, SemVer
+from installer.bundle.strictjson import canonical, parse
+from installer.durable import write_durably
+from installer.edge.config import EdgeConfig
+from installer.errors import SealiftError
+from installer.names import Colour
+
+_COPIES: Final = ("state.a", "state.b")
+
+
+class ReleaseRef(Closed):
+    """A release this host has kept: the name of its folder follows from it."""
+
+    product: Name
+    version: SemVer
+    digest: DigestText
+
+    @property
+    def folder(self) -> str:
+        """Below ``releases/``."""
+        return f"{self.product}/{self.version}-{self.digest[7:15]}"
+
+    def __str__(self) -> str:
+        return f"{self.product} {self.version}"
+
+
+class Mark(Closed):
+    """The highest release that was committed: nothing lower comes in from media."""
+
+    version: SemVer
+    digest: DigestText
+
+
+class ProductState(Closed):
+    """One product: which release serves in which colour, what a rollback returns to, its slice of the network."""
+
+    product: Name
+    channel: Name
+    index: int
+    active: Colour | None = None
+    current: ReleaseRef | None = None
+    previous: ReleaseRef | None = None
+    base: ReleaseRef | None = None
+    base_digest: DigestText | None = None
+    strategy: str = "blue-green"
+    since: str = ""
+    mark: Mark | None = None
+
+
+class EdgeImage(Closed):
+    """An image of the site's own services as it was loaded."""
+
+    reference: str
+    archive: str
+    image_id: str
+
+
+class SiteState(Closed):
+    """Everything. ``sequence`` grows by one with every write."""
+
+    sequence: int = 0
+    products: dict[Name, ProductState] = Field(default_factory=dict)
+    edge: EdgeImage | None = None
+    registry: EdgeImage | None = None
+    edge_config: EdgeConfig | None = None
+
+    def product(self, name: str, channel: str) -> ProductState:
+        """The state of ``name``; one that has never been here gets the first free slice of the network."""
+        if name in self.products:
+            return self.products[name]
+        taken = {product.index for product in self.products.values()}
+        return ProductState(
+            product=name, channel=channel, index=next(number for number in range(len(taken) + 1) if number not in taken)
+        )
+
+    def with_product(self, product: ProductState) -> SiteState:
+        return self.model_copy(update={"products": {**self.products, product.product: product}})
+
+    def without_product(self, name: str) -> SiteState:
+        return self.model_copy(update={"products": {key: value for key, value in self.products.items() if key != name}})
+
+
+def load_state(state_dir: Path) -> SiteState:
+    """The newest whole copy; an empty state where there is none. Raises ``state-damaged`` (4) if all are torn."""
+    copies = [state_dir / name for name in _COPIES if (state_dir / name).exists()]
+    whole = [state for copy in copies if (state := _read(copy)) is not None]
+    if copies and not whole:
+        raise SealiftError(
+            "state-damaged",
+            f"both copies of the state are damaged: {', '.join(str(copy) for copy in copies)}",
+            hint="what runs goes on running; restore the state dir from a backup",
+        )
+    return max(whole, key=lambda state: state.sequence, default=SiteState())
+
+
+def save_state(state_dir: Path, state: SiteState) -> SiteState:
+    """Write ``state`` over the older copy, and return it with its new number."""
+    numbered = state.model_copy(update={"sequence": load_state(state_dir).sequence + 1})
+    body = numbered.model_dump_json().encode() + b"\n"
+    place = state_dir / _COPIES[numbered.sequence % 2]
+    write_durably(place, canonical({"sha256": Digest.of(body).hex}) + body, 0o600)
+    return numbered
+
+
+def _read(copy: Path) -> SiteState | None:
+    head, _, body = copy.read_bytes().partition(b"\n")
+    try:
+        if parse(head, copy.name) != {"sha256": Digest.of(body).hex}:
+            return None
+        return SiteState.model_validate_json(body)
+    except (SealiftError, ValidationError):
+        return None
