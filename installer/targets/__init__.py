@@ -1,0 +1,1 @@
+"""Where a product runs: steps become commands here, and nothing is run."""
