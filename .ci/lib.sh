@@ -3,6 +3,9 @@
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${SEALIFT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sealift}
 
+# A user's PATH on Debian lacks where daemons and network tools are.
+export PATH=$PATH:/usr/sbin:/sbin
+
 say() { printf '%s\n' "$*"; }
 
 # Ends with a message and, where there is one, the way out.
