@@ -1,0 +1,1 @@
+"""The site's front door: HAProxy in a container of its own, shared by all products of a state dir."""
