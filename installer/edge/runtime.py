@@ -187,7 +187,7 @@ class EdgeRuntime:
         files.drop_pems(self.folder, render(config), old or "")
 
     def await_running(self, timeout: float = 15.0) -> None:
-        """Return when a worker answers; ``timeout`` is in seconds. Raises ``edge-failed`` (9) with HAProxy's own words."""
+        """Return when a worker answers, within ``timeout`` seconds. Raises ``edge-failed`` (9) with HAProxy's own words."""
         deadline = time.monotonic() + timeout
         while not self.running():
             if time.monotonic() > deadline:
