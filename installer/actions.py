@@ -89,6 +89,22 @@ class AwaitHealthy(Closed):
     settle: float
 
 
+class Certificate(Closed):
+    """Where the site keeps the certificate and key of one entry point."""
+
+    product: Name
+    entry: Name
+    certificate: str
+    key: str
+
+
+class InstallCertificates(Closed):
+    """Copy certificates to where HAProxy, and nobody else, reads them."""
+
+    kind: Literal["certificates"] = "certificates"
+    certificates: tuple[Certificate, ...]
+
+
 class ApplyEdge(Closed):
     """The front door's configuration is this one, checked and reloaded."""
 
@@ -158,6 +174,7 @@ Action = Annotated[
     | StartEdge
     | RemoveEdge
     | AwaitHealthy
+    | InstallCertificates
     | ApplyEdge
     | AskSmoke
     | SetColour

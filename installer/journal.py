@@ -118,9 +118,9 @@ class Journal:
         return fold(self.entries())
 
     def unfinished(self) -> Run | None:
-        """The run that was cut off, if the last one was."""
+        """The last run, if it was cut off or could not be taken back."""
         runs = self.runs()
-        return runs[-1] if runs and not runs[-1].outcome else None
+        return runs[-1] if runs and runs[-1].outcome in ("", "operator-needed") else None
 
 
 def checksum_is_torn(line: bytes, lines: list[bytes], number: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+import semver
 from pydantic import Field, ValidationError
 
 from installer.bundle.digest import Digest
@@ -39,6 +40,10 @@ class Mark(Closed):
 
     version: SemVer
     digest: DigestText
+
+    def higher_than(self, other: Mark) -> bool:
+        """By SemVer precedence."""
+        return semver.Version.parse(self.version) > semver.Version.parse(other.version)
 
 
 class ProductState(Closed):

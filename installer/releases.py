@@ -1,0 +1,104 @@
+"""Releases this host has kept: statement, signatures, documents, rendered configuration. Read again before any use.
+
+::
+
+    releases/<product>/<version>-<digest8>/
+      release.json  signatures/*      as signed; verified again by today's trust before they are believed
+      files/                          templates, documents, changelog, by their path in the bundle
+      rendered/                       configuration and sealift.{base,blue,green}.yaml for compose
+      kept.json                       digest of every file above: what was damaged on this disk is noticed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from installer.bundle.digest import Digest
+from installer.bundle.release import Release
+from installer.bundle.strictjson import canonical, parse
+from installer.bundle.trust import TrustPolicy
+from installer.bundle.verify import VerifiedRelease, verify_statement
+from installer.durable import make_folder, write_folder
+from installer.errors import SealiftError
+from installer.state import ReleaseRef
+
+_LIST: Final = "kept.json"
+RENDERED: Final = "rendered"
+
+
+@dataclass(frozen=True)
+class KeptRelease:
+    """A kept release that was verified just now. ``folder`` holds its rendered configuration."""
+
+    verified: VerifiedRelease
+    ref: ReleaseRef
+    folder: Path
+
+    @property
+    def release(self) -> Release:
+        return self.verified.release
+
+
+def ref_of(verified: VerifiedRelease) -> ReleaseRef:
+    """How the state calls a release."""
+    release = verified.release
+    return ReleaseRef(product=release.product, version=release.version, digest=str(verified.digest))
+
+
+def release_folder(state_dir: Path, ref: ReleaseRef) -> Path:
+    """Where a release is kept."""
+    return state_dir / "releases" / ref.folder
+
+
+def keep(
+    state_dir: Path, verified: VerifiedRelease, files: Mapping[str, bytes], rendered: Mapping[str, bytes]
+) -> KeptRelease:
+    """Write the folder of a release, whole or not at all. Raises ``OSError``."""
+    content = {"release.json": verified.raw, **verified.signatures}
+    content |= {f"files/{path}": data for path, data in files.items()}
+    content |= {f"{RENDERED}/{path}": data for path, data in rendered.items()}
+    content[_LIST] = canonical({path: str(Digest.of(data)) for path, data in content.items()})
+    ref = ref_of(verified)
+    folder = release_folder(state_dir, ref)
+    make_folder(folder.parent)
+    # 0644 inside a 0700 folder: containers read their bind-mounted configuration as users of their own.
+    write_folder(folder, {path: (data, 0o644) for path, data in content.items()})
+    return KeptRelease(verified, ref, folder)
+
+
+def load_kept(state_dir: Path, ref: ReleaseRef, policy: TrustPolicy) -> KeptRelease:
+    """Read a kept release, verify it, and check every file of it.
+
+    Raises ``kept-release-damaged`` (4), or what the verifier raises.
+    """
+    folder = release_folder(state_dir, ref)
+    try:
+        listed = parse((folder / _LIST).read_bytes(), _LIST)
+        content = {path: (folder / path).read_bytes() for path in listed}
+    except (OSError, SealiftError) as error:
+        raise _damaged(ref, folder, str(error)) from error
+    for path, data in content.items():
+        if str(Digest.of(data)) != listed[path]:
+            raise _damaged(ref, folder, f"{path} was altered")
+    signatures = {path: data for path, data in content.items() if path.startswith("signatures/")}
+    verified = verify_statement(content.get("release.json", b""), signatures, policy)
+    if str(verified.digest) != ref.digest:
+        raise _damaged(ref, folder, "it holds another release")
+    return KeptRelease(verified, ref, folder)
+
+
+def list_kept(state_dir: Path, product: str) -> list[str]:
+    """Folder names of the kept releases of a product."""
+    folder = state_dir / "releases" / product
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
+
+
+def _damaged(ref: ReleaseRef, folder: Path, why: str) -> SealiftError:
+    return SealiftError(
+        "kept-release-damaged",
+        f"the kept release {ref} cannot be used: {why}",
+        hint=f"install {ref.version} from its media again (folder {folder})",
+    )

@@ -1,0 +1,298 @@
+"""The steps strategies are made of. Pure: from what is known to values; nothing here acts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from installer import frontdoor
+from installer.actions import (
+    Action,
+    ApplyEdge,
+    AskSmoke,
+    AwaitHealthy,
+    Commit,
+    Drain,
+    EnsureNetwork,
+    ForgetRelease,
+    InstallCertificates,
+    KeepRelease,
+    LoadContent,
+    Question,
+    RemoveEdge,
+    RemoveRegistry,
+    RunCommands,
+    SetColour,
+    StartEdge,
+    StartRegistry,
+    Watch,
+)
+from installer.bundle.release import Release
+from installer.edge.config import Backend, EdgeConfig, Frontend
+from installer.names import Colour, Names, Part, other
+from installer.plan import SWITCH, Step
+from installer.site import Site
+from installer.state import EdgeImage, Mark, ProductState, ReleaseRef, SiteState
+from installer.targets.compose import ComposeTarget
+
+
+@dataclass(frozen=True)
+class Builder:
+    """What is known about one upgrade, and the steps it can be made of.
+
+    ``target`` translates for the new release, ``old_target`` for the one that serves (None on a first install).
+    ``questions`` are asked of the preview, ``door_questions`` of the front door. ``edge``/``registry`` are images to
+    start, None where the site's own run already.
+    """
+
+    site: Site
+    names: Names
+    state: SiteState
+    product: ProductState
+    release: Release
+    ref: ReleaseRef
+    colour: Colour
+    target: ComposeTarget
+    old_target: ComposeTarget | None
+    fronts: tuple[Frontend, ...]
+    backs: tuple[Backend, ...]
+    certificates: InstallCertificates | None
+    questions: tuple[Question, ...]
+    door_questions: tuple[Question, ...]
+    edge: EdgeImage | None
+    registry: EdgeImage | None
+    base_digest: str | None
+    now: str
+
+    @property
+    def first(self) -> bool:
+        """Whether nothing of this product serves yet."""
+        return self.product.current is None
+
+    def bring_in(self) -> list[Step]:
+        """Media to registry and release folder. Touches nothing that runs."""
+        steps = []
+        if self.registry is not None:
+            steps.append(
+                Step(
+                    name="registry",
+                    intent=f"start the site's registry on {self._listen}",
+                    prepares=True,
+                    actions=(StartRegistry(image=self.registry),),
+                    undo=(RemoveRegistry(),),
+                )
+            )
+        keep, forget = KeepRelease(release=self.ref), ForgetRelease(release=self.ref)
+        undo: tuple[Action, ...] = () if self._held else (forget,)
+        steps.append(
+            Step(
+                name="load",
+                intent="verify every byte and load the images into the registry, in one read",
+                prepares=True,
+                actions=(LoadContent(), keep),
+                undo=undo,
+            )
+        )
+        return steps
+
+    def open_front_door(self) -> list[Step]:
+        """HAProxy, where it doesn't run yet. Answers 503 until the switch."""
+        if self.edge is None:
+            return []
+        config = frontdoor.with_product(self.state.edge_config, self.site, self.ref.product, (), ())
+        return [
+            Step(
+                name="front-door",
+                intent="start HAProxy, the site's front door",
+                prepares=True,
+                actions=(StartEdge(image=self.edge, config=config),),
+                undo=(RemoveEdge(),) if self.state.edge is None else (),
+            )
+        ]
+
+    def join_networks(self) -> Step:
+        """A network of its own for each colour."""
+        product = self.ref.product
+        networks = tuple(
+            EnsureNetwork(name=self.names.network(product, colour), create=self.target.create_network(colour))
+            for colour in (self.colour, other(self.colour))
+        )
+        undo = tuple(
+            RunCommands(commands=(self.target.remove_network(colour),)) for colour in (self.colour, other(self.colour))
+        )
+        return Step(
+            name="networks",
+            intent=f"a network of its own for each colour, in {self.target.product_subnet}",
+            actions=networks,
+            undo=undo if self.first else (),
+        )
+
+    def update_base(self) -> list[Step]:
+        """Stateful services: only when changed, stop first, so it is downtime."""
+        if self.base_digest is None or self.base_digest == self.product.base_digest:
+            return []
+        downtime = "" if self.first else " (downtime: they stop before they start)"
+        undo = self.target.down("base") if self.first else self._old.up("base")
+        return [
+            Step(
+                name="base",
+                intent=f"bring the stateful services up to date{downtime}: {', '.join(self.target.services('base'))}",
+                actions=(
+                    RunCommands(commands=(*self.target.pull("base"), *self.target.up("base"))),
+                    self._healthy("base"),
+                ),
+                undo=(RunCommands(commands=undo),),
+            )
+        ]
+
+    def start(self) -> Step:
+        """The new release beside the old one."""
+        return Step(
+            name=f"start-{self.colour}",
+            intent=f"start {self.release.version} as {self.colour}: {', '.join(self.target.services(self.colour))}",
+            actions=(
+                RunCommands(
+                    commands=(
+                        *self.target.down(self.colour),
+                        *self.target.pull(self.colour),
+                        *self.target.up(self.colour),
+                    )
+                ),
+            ),
+            undo=(RunCommands(commands=self.target.down(self.colour)),),
+        )
+
+    def health(self) -> Step:
+        """Healthy, and still so a moment later."""
+        return Step(
+            name="health",
+            intent=f"wait until every replica is healthy, {self.site.timing.health:.0f} s at most",
+            actions=(self._healthy(self.colour),),
+        )
+
+    def preview(self) -> Step:
+        """The front door learns the new colour, which only the preview reaches."""
+        fronts = tuple(replace(front, preview_colour=self.colour) for front in self.fronts)
+        actions: list[Action] = [self.certificates] if self.certificates else []
+        actions.append(ApplyEdge(config=self._union(fronts)))
+        where = ", ".join(f"{front.entry} at {front.preview_bind}" for front in self.fronts)
+        return Step(
+            name="preview",
+            intent=f"show {self.colour} on the preview: {where}",
+            actions=tuple(actions),
+            undo=(ApplyEdge(config=self._before),),
+        )
+
+    def smoke(self) -> Step:
+        """The product's own questions, through the preview."""
+        return Step(
+            name="smoke",
+            intent=f"ask {len(self.questions)} smoke questions through the preview",
+            actions=(AskSmoke(product=self.ref.product, part=self.colour, questions=self.questions),),
+        )
+
+    def switch(self) -> Step:
+        """All entry points together."""
+        return Step(
+            name=SWITCH,
+            intent=f"switch all entry points to {self.colour}: {', '.join(sorted(self.release.entry_points))}",
+            actions=(SetColour(product=self.ref.product, colour=self.colour),),
+            undo=(SetColour(product=self.ref.product, colour=self.product.active),),
+        )
+
+    def bake(self) -> Step:
+        """Watch what people get."""
+        return Step(
+            name="bake",
+            intent=f"watch the front door for {self.site.timing.bake:.0f} s, then ask through it",
+            actions=(
+                Watch(
+                    product=self.ref.product,
+                    colour=self.colour,
+                    seconds=self.site.timing.bake,
+                    questions=self.door_questions,
+                ),
+            ),
+        )
+
+    def retire(self) -> list[Step]:
+        """Let the old colour's sessions end, then take it down."""
+        if self.first or self.product.active is None:
+            return []
+        old = self.product.active
+        names = tuple(
+            back.name for back in self._before.backends if back.product == self.ref.product and back.colour == old
+        )
+        return [
+            Step(
+                name="drain",
+                intent=f"let the sessions on {old} end, {self.site.timing.drain:.0f} s at most",
+                actions=(Drain(backends=names, seconds=self.site.timing.drain),),
+            ),
+            Step(
+                name=f"retire-{old}",
+                intent=f"take {old} down",
+                actions=(RunCommands(commands=self._old.down(old)),),
+                undo=(RunCommands(commands=self._old.up(old)), self._old_healthy(old)),
+            ),
+        ]
+
+    def commit(self) -> Step:
+        """Write down what serves; raise the mark."""
+        final = frontdoor.with_product(self.state.edge_config, self.site, self.ref.product, self.fronts, self.backs)
+        committed = self.product.model_copy(
+            update={
+                "channel": self.site.channel,
+                "active": self.colour,
+                "current": self.ref,
+                "previous": self.product.current,
+                "base": self.ref if self.base_digest != self.product.base_digest else self.product.base,
+                "base_digest": self.base_digest,
+                "since": self.now,
+                "mark": self._mark(),
+            }
+        )
+        return Step(
+            name="commit",
+            intent=f"write down that {self.release.version} serves as {self.colour}",
+            actions=(ApplyEdge(config=final), Commit(product=committed, edge_config=final)),
+        )
+
+    @property
+    def _listen(self) -> str:
+        return self.site.registry.bundled.listen if self.site.registry.bundled else ""
+
+    @property
+    def _held(self) -> bool:
+        return self.ref in (self.product.current, self.product.previous, self.product.base)
+
+    @property
+    def _old(self) -> ComposeTarget:
+        assert self.old_target is not None  # noqa: S101 - only asked when something serves
+        return self.old_target
+
+    @property
+    def _before(self) -> EdgeConfig:
+        return frontdoor.without_preview(self.state.edge_config or EdgeConfig())
+
+    def _union(self, fronts: tuple[Frontend, ...]) -> EdgeConfig:
+        return frontdoor.union(self.state.edge_config, self.site, self.ref.product, fronts, self.backs)
+
+    def _healthy(self, part: Part) -> AwaitHealthy:
+        return _await(self.release, self.target, part, self.site)
+
+    def _old_healthy(self, part: Part) -> AwaitHealthy:
+        return _await(self._old.release, self._old, part, self.site)
+
+    def _mark(self) -> Mark:
+        mark, here = self.product.mark, Mark(version=self.ref.version, digest=self.ref.digest)
+        return mark if mark is not None and mark.higher_than(here) else here
+
+
+def _await(release: Release, target: ComposeTarget, part: Part, site: Site) -> AwaitHealthy:
+    return AwaitHealthy(
+        product=release.product,
+        part=part,
+        services={name: release.services[name].health for name in target.services(part)},
+        timeout=site.timing.health,
+        settle=site.timing.settle,
+    )

@@ -1,0 +1,1 @@
+"""Upgrade strategies: each reads aloud like the sentence that describes it."""

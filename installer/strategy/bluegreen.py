@@ -1,0 +1,24 @@
+"""Blue-green: the new release starts beside the old one, is looked at, and takes over everything at once."""
+
+from __future__ import annotations
+
+from installer.plan import Step
+from installer.steps import Builder
+
+
+def blue_green(upgrade: Builder, *, from_media: bool) -> tuple[Step, ...]:
+    """Bring it in, start it beside the old one, look at it, switch, watch, let the old one go."""
+    return (
+        *(upgrade.bring_in() if from_media else ()),
+        *upgrade.open_front_door(),
+        upgrade.join_networks(),
+        *upgrade.update_base(),
+        upgrade.start(),
+        upgrade.health(),
+        upgrade.preview(),
+        upgrade.smoke(),
+        upgrade.switch(),
+        upgrade.bake(),
+        *upgrade.retire(),
+        upgrade.commit(),
+    )
