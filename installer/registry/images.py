@@ -1,0 +1,77 @@
+"""What a release puts into a registry and an engine: names, references, sizes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from installer.bundle.release import Descriptor, Image, Release
+from installer.registry.address import RegistryAddress
+
+UNPACKED: Final = 3
+"""How much larger a compressed layer is taken to be where the release does not say: an ordinary gzip layer."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes that will be written: to the registry, to the engine's storage, to the state dir."""
+
+    registry: int
+    engine: int
+    state_dir: int
+
+
+def edge_images(release: Release) -> tuple[Image, ...]:
+    """The images of the site's own services, which never go into the registry."""
+    names = {release.edge.haproxy, release.edge.registry}
+    return tuple(image for image in release.images if image.name in names)
+
+
+def product_images(release: Release) -> tuple[Image, ...]:
+    """The images that the product runs: all but those that only the edge uses."""
+    used = {service.image for service in release.services.values()}
+    edge = {image.name for image in edge_images(release)} - used
+    return tuple(image for image in release.images if image.name not in edge)
+
+
+def relocate(release: Release, address: RegistryAddress) -> dict[str, str]:
+    """Where each product image will be pulled from: name to ``host:port/prefix/product/name@sha256:…``."""
+    return {
+        image.name: f"{address.host}/{address.repository(release.product, image.name)}@{image.digest}"
+        for image in product_images(release)
+    }
+
+
+def keep_tag(release: Release) -> str:
+    """The tag that keeps a release's manifests from a garbage collector that removes what has no tag."""
+    return f"sealift-{release.product}-{release.version}-{release.digest.short}"
+
+
+def bytes_needed(release: Release, missing: Collection[str], in_engine: Collection[str] = ()) -> Needs:
+    """The room that bringing in ``release`` takes.
+
+    ``missing`` holds the digests that the registry lacks, ``in_engine`` those of layers that the engine has unpacked.
+    """
+    product = _by_digest(part for image in product_images(release) for part in (*image.manifests, *image.blobs))
+    edge = _by_digest(part for image in edge_images(release) for part in (*image.manifests, *image.blobs))
+    layers = {
+        digest: part
+        for image in release.images
+        for digest, part in _by_digest(iter(image.blobs)).items()
+        if digest not in in_engine
+    }
+    return Needs(
+        registry=sum(part.size for digest, part in product.items() if digest in missing),
+        engine=sum(unpacked(part) for part in layers.values()),
+        state_dir=sum(part.size for part in edge.values()),
+    )
+
+
+def unpacked(layer: Descriptor) -> int:
+    """The size of a layer in an engine, guessed where the release does not tell."""
+    return layer.size * UNPACKED if layer.uncompressed is None else layer.uncompressed
+
+
+def _by_digest(parts: Iterable[Descriptor]) -> dict[str, Descriptor]:
+    return {part.digest: part for part in parts}

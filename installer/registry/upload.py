@@ -1,0 +1,178 @@
+"""A blob on its way into a registry: pushed in here chunk by chunk, sent by a thread of its own.
+
+Rules:
+- At most :data:`PARALLEL` uploads run at once, each with at most :data:`WAITING` chunks waiting (1 MiB each): the
+  reader is held back rather than memory filled.
+- A blob counts only after the registry has stored it under its digest.
+- An upload that breaks in its first :data:`REPLAY` bytes is begun again; a later failure ends the whole load, as bytes
+  that passed by once cannot be sent again. The next run goes on there.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Final
+
+from installer.bundle.release import Descriptor
+from installer.errors import SealiftError
+from installer.registry.client import RegistryClient
+
+PARALLEL: Final = 2
+WAITING: Final = 3
+REPLAY: Final = 2 * 1024 * 1024
+_PAUSES: Final = (1.0, 2.0)  # seconds before the second and third try
+
+
+class _Stopped(Exception):
+    """The bytes of this upload will not come."""
+
+
+class Uploads:
+    """The uploads of one load. Used by one thread, which pushes; its helpers send."""
+
+    def __init__(self, client: RegistryClient) -> None:
+        self.client = client
+        self._places = threading.Semaphore(PARALLEL)
+        self._running: list[Upload] = []
+        self._failure: BaseException | None = None
+
+    def begin(self, repository: str, blob: Descriptor) -> Upload:
+        """Start an upload, as soon as there is a place. Raises what an earlier one met."""
+        self._places.acquire()
+        try:
+            self.check()
+            self._running = [upload for upload in self._running if upload.is_alive()]
+            upload = Upload(self, repository, blob)
+            self._running.append(upload)
+            upload.start()
+        except BaseException:
+            self._places.release()
+            raise
+        return upload
+
+    def check(self) -> None:
+        """Raise the failure of an upload, if there was one."""
+        if self._failure is not None:
+            raise self._failure
+
+    def wait(self) -> None:
+        """Wait until all that was finished is stored; drop what was not. Raises what went wrong."""
+        for upload in self._running:
+            upload.drop()
+        for upload in self._running:
+            upload.join()
+        self._running = []
+        self.check()
+
+    def ended(self, failure: BaseException | None) -> None:
+        """An upload is over (called by its thread)."""
+        if failure is not None and self._failure is None:
+            self._failure = failure
+        self._places.release()
+
+
+class Upload(threading.Thread):
+    """A :class:`~installer.bundle.content.Writer` whose bytes go to a registry in the background."""
+
+    def __init__(self, uploads: Uploads, repository: str, blob: Descriptor) -> None:
+        # A daemon: an interrupted program must end although this thread still waits for bytes.
+        super().__init__(name=f"upload-{blob.digest[7:15]}", daemon=True)
+        self._uploads, self._repository, self._blob = uploads, repository, blob
+        self._chunks: queue.Queue[bytes | None] = queue.Queue(WAITING)
+        self._over = threading.Event()
+        self._dropped = threading.Event()
+        self._finished = False  # all bytes were handed over
+        self._drained = False  # all bytes were taken out of the queue
+        self._held = b""  # the chunk that comes next
+        self._kept: list[bytes] = []  # what was sent, as long as it can be sent again
+        self._spent = False
+
+    def write(self, chunk: bytes) -> None:
+        """Hand over the next bytes; waits while the registry is slow. Raises what any upload met."""
+        self._put(bytes(chunk))
+
+    def finish(self) -> None:
+        """All bytes came: the registry may store the blob. Returns at once; :meth:`Uploads.wait` waits."""
+        self._put(None)
+        self._finished = True
+
+    def abort(self) -> None:
+        """Forget this blob. Never raises."""
+        self._dropped.set()
+
+    def drop(self) -> None:
+        """Forget this blob unless all its bytes came."""
+        if not self._finished:
+            self.abort()
+
+    def run(self) -> None:
+        """Send the blob; for the thread."""
+        failure: BaseException | None = None
+        try:
+            self._send()
+        except _Stopped:
+            pass
+        except SealiftError as error:
+            failure = None if self._dropped.is_set() else _explain(error, self._blob)
+        except BaseException as error:  # a bug must not leave the reader waiting
+            failure = error
+        finally:
+            self._over.set()
+            self._uploads.ended(failure)
+
+    def _put(self, chunk: bytes | None) -> None:
+        while not self._over.is_set():
+            try:
+                self._chunks.put(chunk, timeout=0.2)
+                break
+            except queue.Full:
+                continue
+        self._uploads.check()
+
+    def _send(self) -> None:
+        for pause in (*_PAUSES, None):
+            try:
+                self._uploads.client.upload_blob(self._repository, self._blob.digest, self._blob.size, self._body())
+                return
+            except SealiftError as error:
+                if error.id != "registry-unreachable" or self._spent or pause is None:
+                    raise
+            self._dropped.wait(pause)
+
+    def _body(self) -> Iterator[bytes]:
+        """The body of one request: what an earlier try sent, then what comes."""
+        yield from tuple(self._kept)
+        while chunk := self._take():
+            if self._spent or sum(map(len, self._kept)) + len(chunk) > REPLAY:
+                self._spent = True
+                self._kept.clear()
+            else:
+                self._kept.append(chunk)
+            yield chunk
+
+    def _take(self) -> bytes:
+        """The next chunk, empty at the end. The last one waits until :meth:`finish`, so that nothing is completed
+        whose digest was not right."""
+        while not self._drained:
+            chunk = self._next()
+            self._drained = chunk is None
+            ready, self._held = self._held, chunk or b""
+            if ready:
+                return ready
+        return b""
+
+    def _next(self) -> bytes | None:
+        while not self._dropped.is_set():
+            try:
+                return self._chunks.get(timeout=0.2)
+            except queue.Empty:
+                continue
+        raise _Stopped
+
+
+def _explain(error: SealiftError, blob: Descriptor) -> SealiftError:
+    message = f"{error.message} (while blob {blob.digest[:15]}… was sent)"
+    hint = f"{error.hint}; then run the same command again: it goes on where this one stopped"
+    return SealiftError(error.id, message, hint=hint, details=error.details)
