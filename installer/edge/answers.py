@@ -27,6 +27,11 @@ class StatRow:
     response_errors: int
 
     @property
+    def is_server(self) -> bool:
+        """A server, not the sum of a frontend or backend."""
+        return self.service not in ("FRONTEND", "BACKEND")
+
+    @property
     def up(self) -> bool:
         """Gets traffic: HAProxy writes ``UP``, ``UP 1/3`` on the way down, ``no check``, ``OPEN``."""
         return self.status.startswith(("UP", "OPEN", "no check"))

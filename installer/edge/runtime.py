@@ -11,18 +11,17 @@ Rules:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from installer.commands import Command
-from installer.edge import answers, files
-from installer.edge.answers import Counters, StatRow, Workers
+from installer.edge import answers, colours, files
+from installer.edge.answers import Counters, StatRow
 from installer.edge.config import EdgeConfig, backend_name
+from installer.edge.control import Control
 from installer.edge.ports import refuse_taken
-from installer.edge.render import COLOUR_MAP, listens_on, mark, render
-from installer.edge.sockets import ask
+from installer.edge.render import listens_on, mark, render
 from installer.errors import SealiftError
 from installer.names import Colour
 from installer.system import run
@@ -47,15 +46,15 @@ class EdgeRuntime:
 
     def show_info(self) -> dict[str, str]:
         """``show info`` of the current worker. Raises ``edge-unreachable``, ``edge-failed`` (9), as all of these do."""
-        return answers.parse_info(self._ask("show info"))
+        return answers.parse_info(self._control.ask("show info"))
 
     def show_stat(self) -> tuple[StatRow, ...]:
         """``show stat`` of the current worker."""
-        return answers.parse_stat(self._ask("show stat"))
+        return answers.parse_stat(self._control.ask("show stat"))
 
     def colours(self) -> dict[str, Colour]:
         """The colour of each product, as the current worker has it."""
-        return _colours(self._ask(f"show map {COLOUR_MAP}"))
+        return colours.colours(self._control)
 
     def colours_on_disk(self) -> dict[str, Colour]:
         """The colour of each product, as the next start will have it."""
@@ -78,20 +77,21 @@ class EdgeRuntime:
         """Whether each entry point of the product has a server in this colour that passed a check of HAProxy's."""
         rows = self.show_stat()
         wanted = {backend_name(product, entry, colour) for entry in _entries(rows, product)}
-        return bool(wanted) and wanted <= {row.proxy for row in rows if row.service not in _ENDS and row.healthy}
+        return bool(wanted) and wanted <= {row.proxy for row in rows if row.is_server and row.healthy}
 
     def sessions(self, backend: str) -> int:
         """Sessions that a backend (``lan-chat.web.blue``) serves now, in workers from before a reload too."""
+        old = [self._control.old_stat(pid) for pid in self._control.workers().old]
         return sum(
             row.current
-            for rows in (self.show_stat(), *(self._old_stat(pid) for pid in self._workers().old))
+            for rows in (self.show_stat(), *old)
             for row in rows
             if row.proxy == backend and row.service == "BACKEND"
         )
 
     def errors(self, product: str) -> Counters:
         """What went through the product's entry points so far; compare two with :meth:`Counters.since`."""
-        worker = self._worker(self.show_info())
+        worker = _worker(self.show_info())
         rows = self.show_stat()
         entries = _entries(rows, product)
         fronts = [row for row in rows if row.service == "FRONTEND" and row.proxy in {f"{product}.{e}" for e in entries}]
@@ -122,16 +122,7 @@ class EdgeRuntime:
 
     def sync(self) -> None:
         """Tell HAProxy the colours that stand on disk, and read them back. For every worker, also the old ones."""
-        wanted = self.colours_on_disk()
-        self._tell(self._ask, wanted)
-        if self.colours() != wanted:
-            raise SealiftError(
-                "edge-failed",
-                f"haproxy did not take the colours {wanted}, it has {self.colours()}",
-                hint="run the same command again",
-            )
-        for pid in self._workers().old:
-            self._tell_old(pid, wanted)
+        colours.tell(self._control, self.colours_on_disk())
 
     def reload(self) -> None:
         """Let a new worker take over with the configuration on disk; returns when it answers and knows the colours.
@@ -139,9 +130,9 @@ class EdgeRuntime:
         Raises ``edge-failed`` (9) with HAProxy's own words where it does not come up; the old worker then goes on.
         """
         text = files.read_config(self.folder) or ""
-        before = self._worker(self.show_info())
-        failed = self._workers().failed_reloads
-        self._master("reload")
+        before = _worker(self.show_info())
+        failed = self._control.workers().failed_reloads
+        self._control.master("reload")
         deadline = time.monotonic() + _RELOAD
         while not self._changed(before, mark(text)):
             if time.monotonic() > deadline or self._failed_more(failed):
@@ -187,7 +178,7 @@ class EdgeRuntime:
         files.drop_pems(self.folder, render(config), old or "")
 
     def await_running(self, timeout: float = 15.0) -> None:
-        """Return when a worker answers, within ``timeout`` seconds. Raises ``edge-failed`` (9) with HAProxy's own words."""
+        """Return when a worker answers, within ``timeout`` seconds. Raises ``edge-failed`` (9) with HAProxy's words."""
         deadline = time.monotonic() + timeout
         while not self.running():
             if time.monotonic() > deadline:
@@ -197,33 +188,9 @@ class EdgeRuntime:
 
     # Inside
 
-    def _ask(self, question: str) -> str:
-        return ask(self.folder / "run/stats.sock", question)
-
-    def _master(self, question: str, patience: float = 5.0) -> str:
-        """Ask the master. It refuses for a moment while it starts itself anew: ask again."""
-        deadline = time.monotonic() + patience
-        while True:
-            try:
-                return ask(self.folder / "run/master.sock", question)
-            except SealiftError:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(_POLL)
-
-    def _workers(self) -> Workers:
-        deadline = time.monotonic() + 5.0
-        while True:
-            answer = self._master("show proc")
-            # The master closes without an answer when it starts itself anew in this very moment.
-            if answer.strip() or time.monotonic() > deadline:
-                return answers.parse_workers(answer)
-            time.sleep(_POLL)
-
-    def _old_stat(self, pid: int) -> tuple[StatRow, ...]:
-        answer = self._master(f"@!{pid} show stat")
-        # It may have served its last session and ended since it was listed.
-        return answers.parse_stat(answer) if answer.startswith("# pxname") else ()
+    @property
+    def _control(self) -> Control:
+        return Control(self.folder)
 
     def _mark(self) -> str | None:
         try:
@@ -231,19 +198,15 @@ class EdgeRuntime:
         except SealiftError:
             return None
 
-    @staticmethod
-    def _worker(info: dict[str, str]) -> str:
-        return f"{info['Pid']}@{info.get('Start_time_sec', '')}"
-
     def _changed(self, before: str, wanted: str | None) -> bool:
         try:
-            return self._worker(self.show_info()) != before and self._mark() == wanted
+            return _worker(self.show_info()) != before and self._mark() == wanted
         except SealiftError:
             return False
 
     def _failed_more(self, before: int) -> bool:
         try:
-            return answers.parse_workers(ask(self.folder / "run/master.sock", "show proc")).failed_reloads > before
+            return self._control.workers(patience=0).failed_reloads > before
         except SealiftError:
             return False
 
@@ -267,29 +230,6 @@ class EdgeRuntime:
                 hint="nothing was changed; install the release again",
             )
 
-    def _tell(self, tell: Callable[[str], str], wanted: dict[str, Colour]) -> None:
-        have = _colours(tell(f"show map {COLOUR_MAP}"))
-        for product, colour in wanted.items():
-            if product not in have:
-                tell(f"add map {COLOUR_MAP} {product} {colour}")
-            elif have[product] != colour:
-                tell(f"set map {COLOUR_MAP} {product} {colour}")
-        for product in have.keys() - wanted.keys():
-            tell(f"del map {COLOUR_MAP} {product}")
-
-    def _tell_old(self, pid: int, wanted: dict[str, Colour]) -> None:
-        """An old worker can take the colours that it has backends for; for others it keeps its own until they drain."""
-        known = {row.proxy for row in self._old_stat(pid)}
-        fit = {
-            product: colour
-            for product, colour in wanted.items()
-            if any(name.startswith(f"{product}.") and name.endswith(f".{colour}") for name in known)
-        }
-        have = _colours(self._master(f"@!{pid} show map {COLOUR_MAP}"))
-        for product, colour in fit.items():
-            if have.get(product, colour) != colour:
-                self._master(f"@!{pid} set map {COLOUR_MAP} {product} {colour}")
-
     def _put_back(self, old: str) -> None:
         files.write_file(self.folder, files.CONFIG, old.encode())
         try:
@@ -305,15 +245,12 @@ class EdgeRuntime:
         return _failed(what, words, hint)
 
 
-_ENDS: Final = ("FRONTEND", "BACKEND")
+def _worker(info: dict[str, str]) -> str:
+    return f"{info['Pid']}@{info.get('Start_time_sec', '')}"
 
 
 def _failed(what: str, words: tuple[str, ...], hint: str) -> SealiftError:
     return SealiftError("edge-failed", what + (f": {words[0]}" if words else ""), hint=hint, details=words)
-
-
-def _colours(answer: str) -> dict[str, Colour]:
-    return files.parse_colours(answers.parse_map(answer))
 
 
 def _entries(rows: tuple[StatRow, ...], product: str) -> set[str]:
