@@ -39,6 +39,10 @@ class Names:
         """The bridge network of a colour."""
         return f"{product}{self.suffix}-net-{colour}"
 
+    def volume(self, product: str, name: str) -> str:
+        """A named volume: it stays the same whatever colour serves."""
+        return f"{self.project(product, 'base')}_{name}"
+
     @property
     def edge(self) -> str:
         """The HAProxy container."""

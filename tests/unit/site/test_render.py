@@ -8,50 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from installer.bundle.digest import Digest
-from installer.bundle.release import File, Release
 from installer.errors import SealiftError
 from installer.render import compose_name, render, template_root
 from installer.site import parse_site
+from tests.unit.site.builders import release_of
 
 SITE = parse_site("{site: hospital-7, cluster_id: h7, peers: [10.1.0.5, 10.1.0.6], values: {smtp.host: mail.h7}}")
 
 
-def release_with(inputs: dict[str, object]) -> Release:
-    """The smallest release that has a compose template."""
-    raw = {
-        "type": "application/vnd.sealift.release.v1+json",
-        "product": "note-board",
-        "version": "1.2.0",
-        "channel": "stable",
-        "platform": "linux/amd64",
-        "created": "2026-11-21T00:00:00Z",
-        "minimum_root_version": 1,
-        "requires": {},
-        "strategy": "blue-green",
-        "deploy": {"compose": "note-board/compose.yaml.j2"},
-        "edge": {},
-        "services": {},
-        "entry_points": {},
-        "smoke": (),
-        "inputs": inputs,
-        "images": (),
-        "files": (
-            File(
-                path="templates/note-board/compose.yaml.j2",
-                role="template",
-                size=0,
-                digest=str(Digest.of(b"")),
-                mode="0644",
-            ),
-        ),
-    }
-    return Release.model_validate(raw)
-
-
 def rendered(template: str, **files: bytes) -> str:
     """What a compose template of this text becomes."""
-    release = release_with({"smtp.host": {}, "items": {"default": "three"}})
+    release = release_of(inputs={"smtp.host": {}, "items": {"default": "three"}})
     result = render(
         release,
         SITE,
@@ -70,8 +37,8 @@ def refusal(template: str, **files: bytes) -> SealiftError:
 
 
 def test_knows_where_the_templates_of_a_release_are() -> None:
-    assert template_root(release_with({})) == "templates/note-board/"
-    assert compose_name(release_with({})) == "compose.yaml"
+    assert template_root(release_of()) == "templates/note-board/"
+    assert compose_name(release_of()) == "compose.yaml"
 
 
 def test_offers_release_site_values_images_and_secret_paths() -> None:
@@ -92,7 +59,7 @@ def test_keeps_the_last_newline_and_escapes_nothing() -> None:
 
 def test_copies_what_is_no_template_and_leaves_out_what_is_only_included() -> None:
     result = render(
-        release_with({}),
+        release_of(),
         SITE,
         {"compose.yaml.j2": b"{% include '_head.j2' %}", "_head.j2": b"{{ product }}", "logo.png": b"\x89PNG\xff"},
         {},
@@ -211,7 +178,7 @@ def test_refuses_a_result_that_would_lie_over_the_installers_own() -> None:
 
 def test_refuses_when_the_compose_file_is_not_there() -> None:
     with pytest.raises(SealiftError, match="the compose file is not among"):
-        render(release_with({}), SITE, {"other.j2": b""}, {}, {})
+        render(release_of(), SITE, {"other.j2": b""}, {}, {})
 
 
 @given(st.text(alphabet="{}%# ~+*()'a1|.\n[]", max_size=40))
