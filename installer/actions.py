@@ -13,7 +13,7 @@ from installer.bundle.release import Closed, Health, Name
 from installer.commands import Command
 from installer.edge.config import EdgeConfig
 from installer.names import Colour, Part
-from installer.state import EdgeImage, ProductState, ReleaseRef
+from installer.state import ProductState, ReleaseRef
 
 
 class RunCommands(Closed):
@@ -31,11 +31,18 @@ class EnsureNetwork(Closed):
     create: Command
 
 
+class Unpack(Closed):
+    """Copy images of the site's own services from the media into the state dir, checked against the signed list."""
+
+    kind: Literal["unpack"] = "unpack"
+    images: tuple[Name, ...]
+
+
 class StartRegistry(Closed):
-    """The bundled registry runs from this image and answers."""
+    """The bundled registry runs from this image of the bundle, and answers."""
 
     kind: Literal["start-registry"] = "start-registry"
-    image: EdgeImage
+    image: Name
 
 
 class RemoveRegistry(Closed):
@@ -48,6 +55,14 @@ class LoadContent(Closed):
     """One read of the media: verify every byte, fill the registry, keep tools and edge images."""
 
     kind: Literal["load"] = "load"
+
+
+class InstallSecrets(Closed):
+    """Copy the site's secrets to where only the engine hands them out."""
+
+    kind: Literal["secrets"] = "secrets"
+    product: Name
+    names: tuple[str, ...]
 
 
 class KeepRelease(Closed):
@@ -65,10 +80,10 @@ class ForgetRelease(Closed):
 
 
 class StartEdge(Closed):
-    """HAProxy runs from this image with at least ``config``."""
+    """HAProxy runs from this image of the bundle, with ``config``."""
 
     kind: Literal["start-edge"] = "start-edge"
-    image: EdgeImage
+    image: Name
     config: EdgeConfig
 
 
@@ -166,9 +181,11 @@ class Commit(Closed):
 Action = Annotated[
     RunCommands
     | EnsureNetwork
+    | Unpack
     | StartRegistry
     | RemoveRegistry
     | LoadContent
+    | InstallSecrets
     | KeepRelease
     | ForgetRelease
     | StartEdge

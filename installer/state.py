@@ -63,9 +63,10 @@ class ProductState(Closed):
 
 
 class EdgeImage(Closed):
-    """An image of the site's own services as it was loaded."""
+    """An image of the site's own services: its manifest's digest, our archive of it, and the engine's id for it."""
 
-    reference: str
+    name: Name
+    digest: DigestText
     archive: str
     image_id: str
 

@@ -15,6 +15,7 @@ from installer.actions import (
     EnsureNetwork,
     ForgetRelease,
     InstallCertificates,
+    InstallSecrets,
     KeepRelease,
     LoadContent,
     Question,
@@ -24,6 +25,7 @@ from installer.actions import (
     SetColour,
     StartEdge,
     StartRegistry,
+    Unpack,
     Watch,
 )
 from installer.bundle.release import Release
@@ -31,7 +33,7 @@ from installer.edge.config import Backend, EdgeConfig, Frontend
 from installer.names import Colour, Names, Part, other
 from installer.plan import SWITCH, Step
 from installer.site import Site
-from installer.state import EdgeImage, Mark, ProductState, ReleaseRef, SiteState
+from installer.state import Mark, ProductState, ReleaseRef, SiteState
 from installer.targets.compose import ComposeTarget
 
 
@@ -58,8 +60,9 @@ class Builder:
     certificates: InstallCertificates | None
     questions: tuple[Question, ...]
     door_questions: tuple[Question, ...]
-    edge: EdgeImage | None
-    registry: EdgeImage | None
+    edge: str | None
+    registry: str | None
+    secrets: tuple[str, ...]
     base_digest: str | None
     now: str
 
@@ -71,6 +74,15 @@ class Builder:
     def bring_in(self) -> list[Step]:
         """Media to registry and release folder. Touches nothing that runs."""
         steps = []
+        if images := tuple(sorted({name for name in (self.edge, self.registry) if name is not None})):
+            steps.append(
+                Step(
+                    name="unpack",
+                    intent=f"copy the site's own images from the media: {', '.join(images)}",
+                    prepares=True,
+                    actions=(Unpack(images=images),),
+                )
+            )
         if self.registry is not None:
             steps.append(
                 Step(
@@ -88,7 +100,7 @@ class Builder:
                 name="load",
                 intent="verify every byte and load the images into the registry, in one read",
                 prepares=True,
-                actions=(LoadContent(), keep),
+                actions=(LoadContent(), InstallSecrets(product=self.ref.product, names=self.secrets), keep),
                 undo=undo,
             )
         )
@@ -255,6 +267,7 @@ class Builder:
             name="commit",
             intent=f"write down that {self.release.version} serves as {self.colour}",
             actions=(ApplyEdge(config=final), Commit(product=committed, edge_config=final)),
+            undo=(ApplyEdge(config=self._union(self.fronts)),),
         )
 
     @property

@@ -1,0 +1,92 @@
+"""What must hold on this host before anything is written: ports, disk, addresses, tools."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from installer.addresses import parse_routes, refuse_overlap
+from installer.edge.config import EdgeConfig, Frontend, split_bind
+from installer.errors import SealiftError
+from installer.registry.images import Needs
+from installer.site import Site
+from installer.words import size
+
+_ROUTES = Path("/proc/net/route")
+
+
+def check_ports(fronts: Iterable[Frontend], held: EdgeConfig | None, more: Iterable[str] = ()) -> None:
+    """Every address must be free, or held by our own front door. Raises ``port-taken`` (7)."""
+    ours = {bind for front in (held.frontends if held else ()) for bind in (front.bind, front.preview_bind)}
+    wanted = [bind for front in fronts for bind in (front.bind, front.preview_bind)]
+    for bind in [*(bind for bind in wanted if bind not in ours), *more]:
+        address, port = split_bind(bind)
+        try:
+            _listen(address, port)
+        except OSError as error:
+            raise SealiftError(
+                "port-taken",
+                f"{bind} cannot be used: {error.strerror}",
+                hint=f"see who has it: ss -ltnp 'sport = :{port}'; free it, or choose another address in site.yaml",
+            ) from error
+
+
+def check_disk(needs: Needs, state_dir: Path, engine_root: Path | None) -> tuple[str, ...]:
+    """Room for registry and engine, counted together where they share a disk. Raises ``disk-too-small`` (7).
+
+    Returns what could not be checked.
+    """
+    wanted: dict[int, tuple[Path, int]] = {}
+    places = [(_existing(state_dir), needs.registry + needs.state_dir)]
+    if engine_root is not None and engine_root.exists():
+        places.append((engine_root, needs.engine))
+    for place, amount in places:
+        device = place.stat().st_dev
+        wanted[device] = (place, wanted.get(device, (place, 0))[1] + amount)
+    for place, amount in wanted.values():
+        free = shutil.disk_usage(place).free
+        if amount > free:
+            raise SealiftError(
+                "disk-too-small",
+                f"the disk of {place} has {size(free)} free, and the release needs {size(amount)} there "
+                f"(registry {size(needs.registry + needs.state_dir)}, engine {size(needs.engine)})",
+                hint="free some space: docker image prune removes what no container uses",
+            )
+    return () if len(places) == 2 else ("free space of the engine: its folder cannot be seen from here",)
+
+
+def check_addresses(site: Site, own: Collection[str]) -> None:
+    """The site's subnet must be nobody else's. ``own``: networks that are ours already. Raises ``address-pool`` (7)."""
+    if _ROUTES.exists():
+        routes = parse_routes(_ROUTES.read_text())
+        refuse_overlap(site.network.subnet, [route for route in routes if str(route.network) not in own])
+
+
+def check_certificates(site: Site, product: str, entries: Iterable[str]) -> None:
+    """Certificates and keys that the site names can be read. Raises ``certificate-missing`` (7)."""
+    for entry in entries:
+        binding = site.binding(product, entry)
+        for path in (binding.tls.certificate, binding.tls.key) if binding and binding.tls else ():
+            if not os.access(path, os.R_OK):
+                raise SealiftError(
+                    "certificate-missing",
+                    f"cannot read {path}, which entry point {entry} needs",
+                    hint="put the certificate and its key there, or correct entry_points in site.yaml",
+                )
+
+
+def _listen(address: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((address, port))
+        probe.listen(1)
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
