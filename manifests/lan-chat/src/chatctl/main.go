@@ -78,6 +78,11 @@ func parse(arguments []string) options {
 		if flags.Parse(arguments) != nil {
 			os.Exit(2)
 		}
+		read := len(arguments) - flags.NArg()
+		if read > 0 && arguments[read-1] == "--" {
+			o.words = append(o.words, flags.Args()...)
+			break
+		}
 		arguments = flags.Args()
 		if len(arguments) == 0 {
 			break

@@ -35,10 +35,10 @@ async function api(path, options) {
 const hues = [172, 205, 262, 330, 12, 34, 96, 228];
 function avatar(name, into) {
   const made = into || el("span", "avatar");
-  let sum = 0;
-  for (const letter of name) sum = (sum * 31 + letter.codePointAt(0)) >>> 0;
+  let sum = 2166136261;
+  for (const letter of name) sum = Math.imul(sum ^ letter.codePointAt(0), 16777619) >>> 0;
   made.textContent = [...name].slice(0, 1).join("");
-  made.style.background = `hsl(${hues[sum % hues.length]} 48% 40%)`;
+  made.style.background = `hsl(${hues[(sum >>> 13) % hues.length]} 48% 40%)`;
   made.setAttribute("aria-hidden", "true");
   return made;
 }
@@ -132,6 +132,7 @@ function hello(frame) {
   $("mail").hidden = !state.features.includes("mentions");
   if (frame.version !== pageVersion) notice(`lan-chat is now ${frame.version}; this page is still ${pageVersion}.`, "Reload", () => location.reload());
   refresh();
+  setTimeout(refresh, 800); // by then the directory knows of us
 }
 function online(on, text) {
   $("status").className = on ? "status on" : "status";
