@@ -34,6 +34,7 @@ import semver
 
 from installer.bundle.digest import Digest
 from installer.commands import Command
+from installer.durable import sync_folder, write_durably
 from installer.errors import SealiftError
 from installer.system import become, run
 
@@ -204,23 +205,10 @@ def _point_to(program: Program) -> None:
         link = Path(scratch) / "link"
         link.symlink_to(Path("runtime") / program.digest.hex)
         link.replace(home / program.version)
+    sync_folder(home)
     start = shlex.quote(str(_runtime(program) / "start.sh"))
-    _write_durably(launcher, _LAUNCHER.format(version=program.version, digest=program.digest, start=start))
-
-
-def _write_durably(path: Path, text: str) -> None:
-    """Replace an executable file in one step that a power cut leaves either undone or done."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        file.write(text)
-        file.flush()
-        os.fchmod(file.fileno(), 0o755)
-        os.fsync(file.fileno())
-    Path(file.name).replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    text = _LAUNCHER.format(version=program.version, digest=program.digest, start=start)
+    write_durably(launcher, text.encode(), 0o755)
 
 
 def _copy_checked(source: Path, target: Path, digest: Digest) -> None:

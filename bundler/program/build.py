@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-import shutil
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Final
 
 from bundler.program import parts, payload, stage
 from bundler.program.collect import Closure, Part
+from installer.durable import write_durably
 from installer.errors import SealiftError
 
 PACKAGE: Final = Path(__file__).resolve().parents[2] / "installer"
@@ -49,7 +49,8 @@ def build_program(output: Path, *, platform: str = parts.PLATFORM, cache: Path, 
         rest, size = pack_rest(Path(scratch), package, version, closure)
     content = base.packed + rest
     header = render_header(version, content, base.unpacked + size)
-    write_whole(output, header + content)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_durably(output, header + content, 0o755)
     return output
 
 
@@ -124,8 +125,8 @@ def write_slot(slot: Path, base: Base, found: list[Part]) -> None:
         "sources": stamps(str(part.source) for part in found),
     }
     slot.mkdir(parents=True, exist_ok=True)
-    write_whole(slot / "base.tar.gz", base.packed)
-    write_whole(slot / "record.json", json.dumps(record).encode())
+    write_durably(slot / "base.tar.gz", base.packed)
+    write_durably(slot / "record.json", json.dumps(record).encode())
 
 
 def fill(template: Path, values: dict[str, str]) -> str:
@@ -151,17 +152,3 @@ def render_header(version: str, content: bytes, unpacked: int) -> bytes:
         if len(header) + 1 == offset:
             return header
         offset = len(header) + 1
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file under its name only when all of it is there; executable, as the program is."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            file.write(content)
-            file.flush()
-            Path(file.name).chmod(0o755)
-            shutil.move(file.name, path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise

@@ -77,7 +77,8 @@ else
 fi
 
 if [ -n "${SEALIFT_RUNTIME_DIR:-}" ]; then
-  first=$SEALIFT_RUNTIME_DIR second= third=
+  first=$SEALIFT_RUNTIME_DIR second='' third=''
+  case $first in /*) ;; *) first=$PWD/$first ;; esac
 else
   first=${SEALIFT_PREFIX:-/usr/local}/lib/sealift/runtime
   second=${SEALIFT_STATE_DIR:-/var/lib/sealift}/runtime
@@ -99,14 +100,18 @@ is_whole() {
   fi
 }
 
-is_whole || fail 4 corrupt program-damaged "$self is damaged or incomplete" \
-  "copy it again from where it came from, or use another medium; nothing was changed"
+refuse_damage() {
+  fail 4 corrupt program-damaged "$self is damaged or incomplete" \
+    "copy it again from where it came from, or use another medium; nothing was changed"
+}
+is_whole || refuse_damage
 
 mask=$(umask)
 new=
 discard() { [ -z "$new" ] || rm -rf "$new"; new=; }
-trap discard EXIT
-trap 'discard; exit 130' HUP INT TERM
+clean_up() { discard; [ -z "${SEALIFT_RUNTIME_TEMPORARY:-}" ] || rm -rf "$SEALIFT_RUNTIME_TEMPORARY"; }
+trap clean_up EXIT
+trap 'clean_up; exit 130' HUP INT TERM
 
 read_payload() { # writes the tar; leaves a mark when the media stop being readable half way
   tail -c "+$offset" "$self" | gzip -dc || : >"$new/broken"
@@ -116,13 +121,14 @@ unpack_below() { # a folder; on failure $why says what is wrong with it
   umask 022
   new=$(mktemp -d "$1/.new.XXXXXX" 2>/dev/null) || { new=; why="cannot write to $1"; return 1; }
   mkdir "$new/$digest"
-  complaint=$(read_payload 2>/dev/null | tar -xmof - -C "$new/$digest" 2>&1) && is_there "$new" && [ ! -e "$new/broken" ] || {
-    [ ! -e "$new/broken" ] || complaint="the media cannot be read to the end"
+  complaint=$(read_payload 2>/dev/null | tar -xmof - -C "$new/$digest" 2>&1) || {
+    discard
+    is_whole || refuse_damage
     why="cannot unpack $need MB into $1: ${complaint%%
 *}"
-    discard
     return 1
   }
+  is_there "$new" && [ ! -e "$new/broken" ] || refuse_damage
   "$new/$digest/@LOADER@" --version >/dev/null 2>&1 || {
     why="$1 may not execute programs (mounted noexec), or this is not a host for @PLATFORM@"
     discard
@@ -146,9 +152,7 @@ unpack_into() { # a folder
 unpack_for_one_run() {
   SEALIFT_RUNTIME_TEMPORARY=$(mktemp -d "${TMPDIR:-/tmp}/sealift.XXXXXX" 2>/dev/null) ||
     { why="cannot write to ${TMPDIR:-/tmp}"; return 1; }
-  unpack_into "$SEALIFT_RUNTIME_TEMPORARY" && return 0
-  rm -rf "$SEALIFT_RUNTIME_TEMPORARY"
-  return 1
+  unpack_into "$SEALIFT_RUNTIME_TEMPORARY"
 }
 
 [ -n "$json" ] || [ ! -t 2 ] || printf 'unpacking sealift @VERSION@ on this host, once\n' >&2

@@ -12,6 +12,7 @@ PYTHON_HOME: Final = "lib/python3.11"
 PACKAGES_HOME: Final = "lib/python3/dist-packages"  # where Debian's Python looks by itself
 
 DISTRIBUTIONS: Final = (
+    "bcrypt",
     "cryptography",
     "docker",
     "jinja2",
@@ -23,6 +24,7 @@ DISTRIBUTIONS: Final = (
     "semver",
     "tuf",
     "typer",
+    "urllib3",
     "zstandard",
 )
 """What the site side imports, by distribution name. What these need comes along by itself."""

@@ -1,0 +1,148 @@
+"""The program is built from one table, the same bytes each time, and carries what the site side imports, no more."""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import io
+import shutil
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from bundler.program import build_program
+from bundler.program.collect import Closure
+from bundler.program.parts import DISTRIBUTIONS, normalised, required_name, wants_package_file, wants_standard_file
+from installer.errors import SealiftError
+
+
+@pytest.fixture(scope="module")
+def contents(real_program: Path) -> dict[str, tarfile.TarInfo]:
+    """What the tar behind the header holds."""
+    program = real_program.read_bytes()
+    plain = gzip.decompress(program[program.index(b"\x1f\x8b\x08") :])
+    with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
+        return {member.name: member for member in tar}
+
+
+def imported_by_the_site_side(repository: Path) -> Iterator[str]:
+    """The first name of everything that `installer` imports."""
+    for path in (repository / "installer").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                yield from (alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                yield node.module.partition(".")[0]
+
+
+def test_the_table_names_what_the_site_side_imports(repository: Path) -> None:
+    owners = metadata.packages_distributions()
+    foreign = set(imported_by_the_site_side(repository)) - set(sys.stdlib_module_names) - {"installer"}
+    assert {normalised(owners[name][0]) for name in foreign} <= set(DISTRIBUTIONS)
+
+
+@pytest.mark.parametrize("name", ["pytest", "sigstore", "oras", "mypy", "pycparser"])
+def test_leaves_out_what_a_site_has_no_use_for(name: str) -> None:
+    assert name not in Closure.of(DISTRIBUTIONS).versions
+
+
+def test_refuses_to_build_without_a_package_that_it_needs() -> None:
+    with pytest.raises(SealiftError) as refused:
+        Closure.of(["a-distribution-nobody-has"])
+    assert refused.value.id == "installer-missing"
+
+
+def test_refuses_a_platform_that_it_cannot_build_for(tmp_path: Path) -> None:
+    with pytest.raises(SealiftError) as refused:
+        build_program(tmp_path / "install", platform="linux/arm64", cache=tmp_path)
+    assert refused.value.id == "platform-missing"
+    assert not (tmp_path / "install").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("requests>=2.26.0", "requests"),
+        ("MarkupSafe>=2.0", "markupsafe"),
+        ("typing_extensions ; python_version < '3.11'", "typing-extensions"),
+        ("paramiko; extra == 'ssh'", None),
+        ('brotli>=1.2; (platform_python_implementation == "CPython") and extra == "brotli"', None),
+    ],
+)
+def test_follows_requirements_but_no_extras(line: str, name: str | None) -> None:
+    assert required_name(line) == name
+
+
+@pytest.mark.parametrize("path", ["test/support.py", "lib-dynload/_tkinter.so", "encodings/gb18030.py", "x.pyc"])
+def test_leaves_out_standard_files_without_use(path: str) -> None:
+    assert not wants_standard_file(PurePosixPath(path))
+
+
+@pytest.mark.parametrize("path", ["os.py", "encodings/utf_8.py", "lib-dynload/_ssl.cpython-311-x86_64-linux-gnu.so"])
+def test_keeps_standard_files_of_use(path: str) -> None:
+    assert wants_standard_file(PurePosixPath(path))
+
+
+@pytest.mark.parametrize("path", ["../../bin/pygmentize", "x-1.dist-info/RECORD", "x/tests/t.py", "x/__init__.pyi"])
+def test_leaves_out_package_files_without_use(path: str) -> None:
+    assert not wants_package_file(PurePosixPath(path))
+
+
+@pytest.mark.parametrize("path", ["x/__init__.py", "x-1.dist-info/METADATA", "x-1.dist-info/licenses/LICENSE"])
+def test_keeps_package_files_of_use(path: str) -> None:
+    assert wants_package_file(PurePosixPath(path))
+
+
+@pytest.mark.e2e
+def test_holds_plain_files_of_nobody_and_no_time(contents: dict[str, tarfile.TarInfo]) -> None:
+    assert list(contents)[-1] == "start.sh"
+    for member in contents.values():
+        assert member.isfile() and (member.uid, member.gid, member.uname, member.gname) == (0, 0, "", "")
+        assert member.mtime == 1_577_836_800 and member.mode in {0o644, 0o755}
+        assert not PurePosixPath(member.name).is_absolute() and ".." not in PurePosixPath(member.name).parts
+
+
+@pytest.mark.e2e
+def test_carries_our_site_side_and_never_the_build_side(contents: dict[str, tarfile.TarInfo]) -> None:
+    home = "lib/python3/dist-packages"
+    assert f"{home}/installer/hostprogram.py" in contents
+    assert f"{home}/installer/__pycache__/hostprogram.cpython-311.pyc" in contents
+    assert not [path for path in contents if "bundler" in path or "/pytest" in path or path.endswith("RECORD")]
+
+
+@pytest.mark.e2e
+def test_carries_the_licences_of_what_it_carries(contents: dict[str, tarfile.TarInfo]) -> None:
+    assert {f"share/doc/{name}/copyright" for name in ("libc6", "libssl3", "zlib1g", "python3.11-minimal")} <= set(
+        contents
+    )
+
+
+@pytest.mark.e2e
+def test_names_no_folder_of_the_build_machine(real_program: Path, repository: Path) -> None:
+    program = real_program.read_bytes()
+    plain = gzip.decompress(program[program.index(b"\x1f\x8b\x08") :])
+    assert str(repository).encode() not in plain
+
+
+@pytest.mark.e2e
+def test_is_built_again_to_the_same_bytes(real_program: Path, tmp_path: Path) -> None:
+    again = build_program(tmp_path / "install", cache=tmp_path / "empty cache")
+    assert again.read_bytes() == real_program.read_bytes()
+    assert again.stat().st_mode & 0o777 == 0o755
+    started = time.monotonic()
+    build_program(tmp_path / "install", cache=tmp_path / "empty cache")
+    # A cold build takes many seconds; one from the cache must not strip and compile anew.
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.e2e
+def test_is_built_anew_when_the_cache_is_damaged(real_program: Path, wide_cache: Path, tmp_path: Path) -> None:
+    shutil.copytree(wide_cache / "program", tmp_path / "program")
+    for kept in (tmp_path / "program").glob("*/base.tar.gz"):
+        kept.write_bytes(kept.read_bytes()[:-1])
+    assert build_program(tmp_path / "install", cache=tmp_path).read_bytes() == real_program.read_bytes()

@@ -1,0 +1,134 @@
+"""The first program from a stick stays on the host as `sealift`, and judges the sticks that follow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.program.hosts import MEDIA, Host
+
+pytestmark = pytest.mark.e2e
+
+PREFIX = "/srv/site two"
+
+
+def ask(host: Host, command: str, **options: Any) -> Any:
+    """What the program says about itself."""
+    done = host.sh(command, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def placed(host: Host) -> Host:
+    """A host that has 1.2.3 as `sealift`."""
+    assert "1.2.3" in ask(host, f"sh '{MEDIA}/install' place")
+    return host
+
+
+@pytest.fixture(scope="session")
+def newer(build_standin: Callable[[str], Path]) -> Path:
+    """Version 1.10.0."""
+    return build_standin("1.10.0")
+
+
+@pytest.fixture(scope="session")
+def older(build_standin: Callable[[str], Path]) -> Path:
+    """Version 1.2.0."""
+    return build_standin("1.2.0")
+
+
+def test_the_first_use_puts_the_program_on_the_host(placed: Host) -> None:
+    facts = ask(placed, "/usr/local/bin/sealift")
+    assert facts["version"] == "1.2.3"
+    assert facts["own"] == facts["host"] != "None"
+    assert (placed.changes / "usr/local/lib/sealift/1.2.3").is_symlink()
+    world = ask(placed, "cd /root; sealift world x", env={"PATH": "/usr/local/bin:/usr/bin:/bin"})
+    assert (world["name"], world["argv"], world["cwd"]) == ("sealift", ["x"], "/root")
+    assert "SEALIFT_MEDIA" not in world["env"]
+
+
+def test_starts_by_the_link_that_names_its_version(placed: Host) -> None:
+    facts = ask(placed, "/bin/sh /usr/local/lib/sealift/1.2.3/start.sh sealift")
+    assert facts["own"] == facts["host"]
+
+
+def test_a_second_time_changes_nothing(placed: Host) -> None:
+    before = {path: (placed.changes / path).lstat().st_mtime_ns for path in placed.written()}
+    ask(placed, f"sh '{MEDIA}/install' place")
+    assert {path: (placed.changes / path).lstat().st_mtime_ns for path in placed.written()} == before
+
+
+@pytest.mark.parametrize("version", ["1.10.0", "1.2.0"])
+def test_another_stick_is_judged_by_the_program_of_the_host(
+    one_host: Host, version: str, newer: Path, older: Path
+) -> None:
+    ask(one_host, f"sh '{MEDIA}/install' place")
+    launcher = (one_host.changes / "usr/local/bin/sealift").read_bytes()
+    one_host.stick = (newer if version == "1.10.0" else older).parent
+    assert ask(one_host, f"sh '{MEDIA}/install' ")["version"] == "1.2.3"
+    world = ask(one_host, f"sh '{MEDIA}/install' world 'a b'")
+    assert (world["name"], world["argv"], world["env"]["SEALIFT_MEDIA"]) == ("sealift", ["a b"], MEDIA)
+    assert "1.2.3" in ask(one_host, f"sh '{MEDIA}/install' place")
+    assert (one_host.changes / "usr/local/bin/sealift").read_bytes() == launcher
+    # What a stick carries can still be asked.
+    assert ask(one_host, f"sh '{MEDIA}/install' --version")["version"] == version
+
+
+def test_the_host_takes_over_a_newer_program_that_it_was_told_to(one_host: Host, newer: Path) -> None:
+    ask(one_host, f"sh '{MEDIA}/install' place")
+    one_host.stick = newer.parent
+    digest = hashlib.sha256(newer.read_bytes()).hexdigest()
+    assert "1.10.0" in ask(one_host, f"/usr/local/bin/sealift adopt '{MEDIA}/install' {digest}")
+    assert ask(one_host, "/usr/local/bin/sealift")["version"] == "1.10.0"
+    links = sorted(path.name for path in (one_host.changes / "usr/local/lib/sealift").iterdir())
+    assert links == ["1.10.0", "1.2.3", "runtime"]
+
+
+def test_the_host_refuses_a_newer_program_with_other_bytes(one_host: Host, newer: Path) -> None:
+    ask(one_host, f"sh '{MEDIA}/install' place")
+    before = one_host.written()
+    one_host.stick = newer.parent
+    done = one_host.sh(f"/usr/local/bin/sealift adopt '{MEDIA}/install' {'0' * 64}")
+    assert (done.returncode, json.loads(done.stdout)["error"]["id"]) == (4, "program-damaged")
+    assert one_host.written() == before
+    assert ask(one_host, "/usr/local/bin/sealift")["version"] == "1.2.3"
+
+
+def test_two_sites_have_programs_of_their_own(one_host: Host, newer: Path) -> None:
+    ask(one_host, f"sh '{MEDIA}/install' place")
+    one_host.stick = newer.parent
+    two = {"SEALIFT_PREFIX": PREFIX}
+    assert "1.10.0" in ask(one_host, f"sh '{MEDIA}/install' place", env=two)
+    assert ask(one_host, f"'{PREFIX}/bin/sealift'", env=two)["version"] == "1.10.0"
+    assert ask(one_host, "/usr/local/bin/sealift")["version"] == "1.2.3"
+
+
+def test_copies_a_program_that_was_unpacked_elsewhere(one_host: Host) -> None:
+    ask(one_host, f"sh '{MEDIA}/install' place", env={"SEALIFT_RUNTIME_DIR": "/root/elsewhere"})
+    assert ask(one_host, "rm -rf /root/elsewhere; /usr/local/bin/sealift")["version"] == "1.2.3"
+
+
+def test_takes_the_place_of_a_program_that_is_gone(one_host: Host) -> None:
+    ask(one_host, f"sh '{MEDIA}/install' place")
+    one_host.sh("rm -rf /usr/local/lib/sealift/runtime")
+    assert ask(one_host, f"sh '{MEDIA}/install' place; ") is not None
+    assert ask(one_host, "/usr/local/bin/sealift")["version"] == "1.2.3"
+
+
+def test_keeps_what_somebody_else_calls_sealift(one_host: Host) -> None:
+    one_host.sh("mkdir -p /usr/local/bin; printf 'echo mine\\n' >/usr/local/bin/sealift")
+    done = one_host.install("place")
+    assert (done.returncode, json.loads(done.stdout)["error"]["id"]) == (7, "runtime-unusable")
+    assert (one_host.changes / "usr/local/bin/sealift").read_text() == "echo mine\n"
+
+
+def test_says_who_may_put_it_there(one_host: Host) -> None:
+    done = one_host.install("place", user=1000)
+    assert (done.returncode, json.loads(done.stdout)["error"]["id"]) == (7, "permission")
+    assert not (one_host.changes / "usr/local/bin/sealift").exists()

@@ -1,0 +1,45 @@
+"""The program as it is shipped answers on every kind of host."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import installer
+from tests.program.hosts import Host
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def real_host(any_root: Path, tmp_path: Path, real_program: Path) -> Host:
+    """Each kind of host in turn, with the program as it is shipped."""
+    return Host(any_root, tmp_path, real_program.parent)
+
+
+def test_says_its_version_and_its_verbs(real_host: Host) -> None:
+    version = real_host.install("--version")
+    assert (version.returncode, installer.__version__ in version.stdout) == (0, True), version.stderr
+    text = real_host.install("--help")
+    assert text.returncode == 0, text.stderr
+    for verb in ("verify", "status", "rollback", "trust"):
+        assert verb in text.stdout
+
+
+def test_refuses_an_option_that_it_does_not_know(real_host: Host) -> None:
+    done = real_host.install("--no-such-option")
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_answers_status_in_one_json_object(real_host: Host) -> None:
+    done = real_host.install("status --json")
+    answer = json.loads(done.stdout)
+    assert "products" in answer or answer["error"]["code"] == done.returncode != 1
+
+
+def test_every_module_of_ours_finds_what_it_imports(host: Host) -> None:
+    done = host.install("modules")
+    assert done.returncode == 0, done.stderr
+    assert "installer.bundle.release" in json.loads(done.stdout)
