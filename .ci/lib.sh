@@ -34,9 +34,10 @@ retry() {
   local attempt
   for attempt in 1 2 3; do
     "$@" && return 0
-    [ "$attempt" = 3 ] || { say "try $attempt failed, once more in $((attempt * 5)) s: $1" >&2; sleep $((attempt * 5)); }
+    [ "$attempt" != 3 ] || return 1
+    say "try $attempt failed, once more in $((attempt * 5)) s: $1" >&2
+    sleep $((attempt * 5))
   done
-  return 1
 }
 
 engine_answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
