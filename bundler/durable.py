@@ -1,10 +1,11 @@
-"""Files that are either whole or not there: temporary, fsync, rename, fsync of the folder."""
+"""Files that are written once and never over another."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from installer.durable import sync_folder
 from installer.errors import SealiftError
 
 
@@ -20,12 +21,3 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         file.flush()
         os.fsync(file.fileno())
     sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder permanent."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -25,7 +25,6 @@ from installer.bundle.digest import Digest
 from installer.bundle.signature import key_fingerprint, sigstore_bundle
 from installer.errors import SealiftError
 
-MIN_PASSPHRASE: Final = 1
 Passphrase = Callable[[Path], str]
 """Asked for the passphrase of an encrypted key file, only when needed."""
 
@@ -122,7 +121,7 @@ def generate(folder: Path, name: str, passphrase: str) -> tuple[KeyFile, Path, P
 
     Raises ``output-exists`` (2) where either stands already, ``passphrase-needed`` for an empty passphrase.
     """
-    if len(passphrase) < MIN_PASSPHRASE:
+    if not passphrase:
         raise SealiftError("passphrase-needed", "an empty passphrase protects nothing", hint="set SEALIFT_PASSPHRASE")
     private, public = folder / f"{name}.key", folder / f"{name}.pub"
     for path in (private, public):

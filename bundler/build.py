@@ -1,0 +1,254 @@
+"""The flow of ``bundle build``: read, agree, collect, assemble, sign, write once, check, publish."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bundler import kit as media
+from bundler.assemble import Assembly, assemble
+from bundler.cache import wide_cache
+from bundler.changelog import Section, section_for
+from bundler.collect import files, images
+from bundler.collect.content import FileContent
+from bundler.collect.engine import Engine
+from bundler.git import read_checkout
+from bundler.program import build_program
+from bundler.recipe import Program, Recipe, fill, find_manifest, load_recipe
+from bundler.sign import KeyFile, Passphrase, load_keys, signature_file
+from bundler.version import Checkout, Version, check_version
+from bundler.write import write_bundle
+from installer.bundle.archive import BundleReader
+from installer.bundle.digest import Digest
+from installer.bundle.trust import PublicKey, Role, TrustPolicy
+from installer.bundle.verify import check_content, verify_release
+from installer.errors import SealiftError
+from installer.talk import Talk
+
+FAT32_LIMIT = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for. Paths are as typed; ``keys`` is empty where the environment or the manifest name them."""
+
+    version: str
+    root: Path
+    manifest: Path | None = None
+    keys: tuple[Path, ...] = ()
+    platform: str | None = None
+    installer: Path | None = None
+    output: Path = Path("dist")
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A recipe at one version and platform, agreed with changelog and git. ``base`` is the manifest's folder."""
+
+    recipe: Recipe
+    base: Path
+    version: Version
+    platform: str
+    section: Section
+    created: str
+
+    @property
+    def values(self) -> dict[str, str]:
+        """What placeholders in the manifest stand for."""
+        system, architecture = self.platform.split("/")
+        return {"version": self.version.text, "os": system, "arch": architecture, "cache": str(wide_cache())}
+
+
+@dataclass(frozen=True)
+class Built:
+    """A media folder that has been published."""
+
+    kit: Path
+    bundle: Path
+    assembly: Assembly
+    digest: Digest
+    size: int
+    signers: tuple[str, ...]
+
+
+def draft(request: Request, environment: Mapping[str, str] = os.environ, *, ask_git: bool = True) -> Draft:
+    """Read the manifest and make version, changelog and (with ``ask_git``) branch and tags agree.
+
+    Raises ``version-invalid``, ``version-mismatch``, ``changelog-section-missing``, ``platform-missing`` and the
+    errors of :mod:`bundler.recipe`, all 2.
+    """
+    version = Version.parse(request.version)
+    manifest = request.manifest or find_manifest(request.root)
+    recipe = load_recipe(manifest)
+    base = manifest.parent
+    section = section_for(version, _changelog_text(recipe, base), recipe.changelog)
+    checkout = read_checkout(base)
+    if ask_git:
+        check_version(version, recipe.product, checkout, environment)
+    platform = _platform(recipe, request.platform)
+    return Draft(recipe, base, version, platform, section, created_at(environment, checkout, section))
+
+
+def created_at(environment: Mapping[str, str], checkout: Checkout | None, section: Section) -> str:
+    """When the release says it was made: ``SOURCE_DATE_EPOCH``, else the commit, else the changelog; never the clock.
+
+    Raises ``changelog-section-missing`` (2) where none of them says.
+    """
+    epoch = environment.get("SOURCE_DATE_EPOCH", "")
+    if epoch:
+        if not epoch.isdecimal() or len(epoch) > 11:
+            raise SealiftError(
+                "bad-option", f"SOURCE_DATE_EPOCH is no number of seconds: {epoch[:40]}", hint="unset it"
+            )
+        return _iso(int(epoch))
+    if checkout is not None:
+        return _iso(checkout.commit_time)
+    if section.date is not None:
+        return f"{section.date}T00:00:00Z"
+    raise SealiftError(
+        "changelog-section-missing",
+        f"nothing says when {section.version} was made: no commit, and no date in its changelog section",
+        hint=f"write: ## [{section.version}] - YYYY-MM-DD, or set SOURCE_DATE_EPOCH",
+    )
+
+
+def plan(request: Request, talk: Talk) -> Assembly:
+    """What would go into the release; nothing is signed or written."""
+    the_draft = draft(request)
+    with tempfile.TemporaryDirectory() as scratch, _engine(talk, Path(scratch)) as engine:
+        program = _program(request, the_draft.platform, Path(scratch))
+        return _assemble(the_draft, program, engine, talk)
+
+
+def build(request: Request, passphrase: Passphrase, talk: Talk) -> Built:
+    """Make the media folder. Raises what the parts raise; nothing is left under a final name unless all went well."""
+    the_draft = draft(request)
+    keys = load_keys(_key_paths(request, the_draft), passphrase)
+    name = media.kit_name(the_draft.recipe.product, the_draft.version.text)
+    kit = request.output / name
+    with media.partial_kit(request.output, name) as folder:
+        program = _program(request, the_draft.platform, folder)
+        with _engine(talk, folder) as engine:
+            assembly = _assemble(the_draft, program, engine, talk)
+            raw = assembly.release.to_bytes()
+            if not request.force:
+                media.refuse_other_release(kit, raw)
+            signatures = {f"signatures/{key.name}.sigstore.json": signature_file(key, raw) for key in keys}
+            bundle = folder / media.bundle_name(assembly.release)
+            with talk.progress("writing the bundle", assembly.size) as meter:
+                size = write_bundle(bundle, assembly, signatures, meter.advance)
+        _check(bundle, size, keys, talk)
+        digest = Digest.of(raw)
+        media.complete(folder, assembly.release, str(digest), keys, signatures, the_draft.section.text)
+        media.publish(folder, kit)
+    if size > FAT32_LIMIT:
+        talk.warn(f"{bundle.name} is too large for a FAT32 stick (4 GiB): format the stick as exFAT or ext4")
+    return Built(kit, kit / bundle.name, assembly, digest, size, tuple(key.name for key in keys))
+
+
+def _assemble(the_draft: Draft, program: Path, engine: Engine, talk: Talk) -> Assembly:
+    recipe, base, values = the_draft.recipe, the_draft.base, the_draft.values
+    found = []
+    for name, source in sorted(recipe.sources().items()):
+        parsed = images.parse_source(fill(source.source, values), base)
+        fallback = f"{recipe.product}/{name}:{the_draft.version}"
+        found.append(images.collect(parsed, name, the_draft.platform, engine, fallback))
+    collected = list(collect_files(the_draft, FileContent.of(program, "site program")))
+    talk.say(f"collected {len(found)} images and {len(collected)} files")
+    return assemble(recipe, the_draft.version, the_draft.platform, the_draft.created, found, collected)
+
+
+def collect_files(the_draft: Draft, program: FileContent | None) -> Iterator[files.CollectedFile]:
+    """Every file of the release but the two of the OCI layout. Raises ``input-missing`` (2) for the first missing."""
+    recipe, base, values = the_draft.recipe, the_draft.base, the_draft.values
+
+    def filled(programs: Sequence[Program]) -> list[Program]:
+        return [Program(name=one.name, path=fill(one.path, values)) for one in programs]
+
+    folder = f"binaries/{the_draft.platform.replace('/', '-')}"
+    yield from files.programs(filled(recipe.binaries), "binary", folder, base)
+    yield from files.programs(filled(recipe.tools), "tool", "tools", base)
+    yield from files.templates(recipe.templates, base)
+    yield from files.documents([fill(path, values) for path in recipe.docs], base)
+    changelog = FileContent.of(base / recipe.changelog, "changelog")
+    yield files.collect_file("CHANGELOG.md", "changelog", changelog, executable=False)
+    if program is not None:
+        # Its payload is compressed already, though it begins as a shell script.
+        yield files.collect_file(files.PROGRAM_PATH, "program", program, executable=True, packed=True)
+
+
+def _check(bundle: Path, size: int, keys: Sequence[KeyFile], talk: Talk) -> None:
+    """Read back what was written with the verifier of the site, before it gets its name."""
+    trusted = tuple(PublicKey(key.spki, key.name) for key in keys)
+    policy = TrustPolicy("this build", None, {"release": Role(trusted, len(trusted))})
+    with BundleReader(bundle) as reader, talk.progress("checking the bundle", size) as meter:
+        check_content(reader, verify_release(reader, policy), progress=meter.advance)
+
+
+def _program(request: Request, platform: str, folder: Path) -> Path:
+    """The site program, as ``folder/install``."""
+    target = folder / media.PROGRAM
+    if request.installer is None:
+        return build_program(target, platform=platform, cache=wide_cache())
+    if not request.installer.is_file():
+        raise SealiftError(
+            "installer-missing",
+            f"no site program at {request.installer}",
+            hint="leave --installer out to have it built",
+        )
+    shutil.copyfile(request.installer, target)
+    return target
+
+
+def _key_paths(request: Request, the_draft: Draft) -> list[Path]:
+    """Keys from the options, else the environment, else the manifest."""
+    if request.keys:
+        return list(request.keys)
+    if from_environment := os.environ.get("SEALIFT_KEY"):
+        return [Path(path) for path in from_environment.split(os.pathsep)]
+    return [the_draft.base / path for path in the_draft.recipe.sign.keys]
+
+
+def _platform(recipe: Recipe, asked: str | None) -> str:
+    if asked is not None and asked not in recipe.platforms:
+        raise SealiftError(
+            "platform-missing", f"the manifest has no platform {asked}", hint=f"it has {', '.join(recipe.platforms)}"
+        )
+    if asked is None and len(recipe.platforms) > 1:
+        names = ", ".join(recipe.platforms)
+        raise SealiftError(
+            "platform-missing", f"a bundle is for one platform of {names}", hint="choose with --platform"
+        )
+    return asked or recipe.platforms[0]
+
+
+def _changelog_text(recipe: Recipe, base: Path) -> str:
+    path = base / recipe.changelog
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SealiftError(
+            "changelog-section-missing",
+            f"cannot read the changelog {path}: {error}",
+            hint="write one, beside the manifest",
+        ) from error
+
+
+@contextmanager
+def _engine(talk: Talk, spool: Path) -> Iterator[Engine]:
+    engine = Engine(talk, spool)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def _iso(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,285 @@
+"""The command ``bundle``: parse, call, print. What it can do lives in the other modules."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version as distribution_version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bundler import build as building
+from bundler import scaffold, trust
+from bundler.cache import wide_cache
+from bundler.lint import lint as lint_manifest
+from bundler.program import build_program
+from bundler.sign import Passphrase, generate, load_keys, passphrase_from
+from bundler.verification import contents, inspect_media, verify_media
+from installer.bundle.trust import ANY_PRODUCT, TrustPolicy, read_public_key
+from installer.errors import SealiftError
+from installer.talk import Table, Talk, run_cli, size
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Make one signed release bundle and the media folder around it.",
+)
+trust_app = typer.Typer(no_args_is_help=True, help="The root of trust: who may sign what.")
+app.add_typer(trust_app, name="trust")
+
+Manifest = Annotated[Path | None, typer.Option("--manifest", help="release.yaml, where there are several products")]
+Keys = Annotated[list[Path] | None, typer.Option("--key", help="private key; else SEALIFT_KEY, else the manifest's")]
+PassphraseFile = Annotated[Path | None, typer.Option("--passphrase-file", help="else SEALIFT_PASSPHRASE, else asked")]
+PlatformOption = Annotated[str | None, typer.Option("--platform", metavar="OS/ARCH")]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run ``bundle`` and return its exit code; the console script hands it to ``sys.exit``."""
+    return run_cli(app, argv, program="bundle")
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"sealift {distribution_version('sealift')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    json: Annotated[bool, typer.Option("--json", help="one JSON object on stdout; also after the verb")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="only errors on stderr; also after the verb")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
+    """``run_cli`` has taken --json and --quiet already; they stand here for --help."""
+
+
+@app.command()
+def init(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path(),
+    from_compose: Annotated[Path | None, typer.Option("--from-compose", metavar="FILE")] = None,
+    product: Annotated[
+        str | None, typer.Option("--product", help="its name; else from the compose file or DIR")
+    ] = None,
+) -> None:
+    """Write manifest, templates and changelog for a product below DIR."""
+    talk: Talk = context.obj
+    made = scaffold.init(folder, from_compose, product)
+    for line in made.warnings:
+        talk.warn(line)
+    value: dict[str, object] = {
+        "product": made.product,
+        "version": made.version,
+        "manifest": str(made.manifest),
+        "files": [str(path) for path in made.files],
+        "site": made.site,
+        "warnings": list(made.warnings),
+    }
+    talk.result("\n".join(made.lines()), value)
+
+
+@app.command()
+def lint(
+    context: typer.Context,
+    version: Annotated[str | None, typer.Argument(metavar="[VERSION]", help="else the changelog's newest")] = None,
+    manifest: Manifest = None,
+) -> None:
+    """Refuse everything that build would refuse, without building."""
+    found = lint_manifest(Path(), manifest, version, context.obj)
+    what = f"{found.recipe.product} {found.version}"
+    value: dict[str, object] = {"valid": True, "product": found.recipe.product, "version": found.version.text}
+    context.obj.result(f"{what}: nothing to refuse", value)
+
+
+@app.command()
+def keygen(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR")],
+    name: Annotated[str, typer.Option("--name")] = "release",
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Make a signing key: NAME.key (encrypted PKCS#8) and NAME.pub (PEM)."""
+    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+        raise SealiftError("bad-option", f"not a name for a key: {name}", hint="letters, digits, dot, dash, underscore")
+    word = passphrase_from(passphrase_file, context.obj.ask_secret)(out / f"{name}.key")
+    key, private, public = generate(out, name, word)
+    rows = (("private key", f"{private} (keep it away from the media)"), ("public key", str(public)))
+    value: dict[str, object] = {"key": str(private), "public": str(public), "fingerprint": str(key.fingerprint)}
+    context.obj.result(Table(("", ""), (*rows, ("fingerprint", str(key.fingerprint)))), value)
+
+
+@app.command()
+def build(
+    context: typer.Context,
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="such as v2.1.0")],
+    manifest: Manifest = None,
+    key: Keys = None,
+    passphrase_file: PassphraseFile = None,
+    platform: PlatformOption = None,
+    installer: Annotated[Path | None, typer.Option("--installer", metavar="FILE", help="else it is built")] = None,
+    output: Annotated[Path, typer.Option("--output", metavar="DIR")] = Path("dist"),
+    force: Annotated[bool, typer.Option("--force", help="replace another release of the same version")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would go in; sign and write nothing")] = False,
+) -> None:
+    """Make the signed bundle and its media folder, DIR/PRODUCT-vVERSION/."""
+    talk: Talk = context.obj
+    request = building.Request(version, Path(), manifest, tuple(key or ()), platform, installer, output, force)
+    if dry_run:
+        _show_plan(request, talk)
+        return
+    built = building.build(request, _passphrase(passphrase_file, talk), talk)
+    release = built.assembly.release
+    value: dict[str, object] = {
+        "bundle": str(built.bundle),
+        "kit": str(built.kit),
+        "digest": str(built.digest),
+        "size": built.size,
+        "product": release.product,
+        "version": release.version,
+        "channel": release.channel,
+        "platform": release.platform,
+        "signers": list(built.signers),
+    }
+    rows = (
+        ("media folder", str(built.kit)),
+        ("bundle", f"{built.bundle.name}  {size(built.size)} (content {size(built.assembly.size)})"),
+        ("release", f"{release.product} {release.version}, channel {release.channel}, {release.platform}"),
+        ("digest", str(built.digest)),
+        ("signed by", ", ".join(built.signers)),
+    )
+    talk.result(Table(("", ""), rows), value)
+
+
+@app.command()
+def inspect(context: typer.Context, file: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
+    """Show what a bundle says about itself; nothing is verified."""
+    context.obj.result(*inspect_media(file))
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a bundle, or the media folder")],
+    trust_root: Annotated[Path | None, typer.Option("--trust", metavar="ROOT.JSON")] = None,
+    key: Annotated[Path | None, typer.Option("--key", metavar="PUB")] = None,
+) -> None:
+    """Check every byte and every signature."""
+    talk: Talk = context.obj
+    policy = _policy(trust_root, key)
+    if policy.expires is not None and policy.expires < datetime.now(UTC):
+        talk.warn(f"{policy.origin} has expired on {policy.expires:%Y-%m-%d}: ask for a newer root")
+    found = verify_media(file, policy, talk)
+    talk.result(found.table(), found.as_json())
+
+
+@app.command()
+def program(
+    context: typer.Context,
+    output: Annotated[Path, typer.Option("--output", metavar="FILE")],
+    platform: PlatformOption = None,
+) -> None:
+    """Build the site program alone: the one file that goes onto the media as `install`."""
+    made = build_program(output, platform=platform or "linux/amd64", cache=wide_cache())
+    value: dict[str, object] = {"program": str(made), "size": made.stat().st_size}
+    context.obj.result(f"{made}  {size(made.stat().st_size)}", value)
+
+
+@trust_app.command("init")
+def trust_init(
+    context: typer.Context,
+    root_key: Annotated[list[Path], typer.Option("--root-key", metavar="KEY", help="private; signs the root")],
+    release_key: Annotated[list[Path], typer.Option("--release-key", metavar="PUB", help="public; may sign releases")],
+    out: Annotated[Path, typer.Option("--out", metavar="ROOT.JSON")],
+    root_threshold: Annotated[int, typer.Option("--root-threshold")] = 1,
+    threshold: Annotated[int, typer.Option("--threshold", help="signatures that a release needs")] = 1,
+    installer_key: Annotated[list[Path] | None, typer.Option("--installer-key", metavar="PUB")] = None,
+    permit_key: Annotated[list[Path] | None, typer.Option("--permit-key", metavar="PUB")] = None,
+    product: Annotated[str, typer.Option("--product", help="the one product it is for, or *")] = ANY_PRODUCT,
+    expires_days: Annotated[int, typer.Option("--expires-days", min=1, max=36500)] = trust.DEFAULT_DAYS,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Make root.json: who may sign releases, the installer and permits. Prints its fingerprint."""
+    talk: Talk = context.obj
+    roots = load_keys(root_key, _passphrase(passphrase_file, talk))
+    plan = trust.RootPlan(
+        release=_public(release_key),
+        threshold=threshold,
+        root_threshold=root_threshold,
+        installer=_public(installer_key or []),
+        permit=_public(permit_key or []),
+        product=product,
+    )
+    raw = trust.make_root(plan, roots, datetime.now(UTC) + timedelta(days=expires_days))
+    trust.save_root(out, raw)
+    _show_root(raw, out, talk)
+
+
+@trust_app.command("show")
+def trust_show(context: typer.Context, root: Annotated[Path, typer.Argument(metavar="ROOT.JSON")]) -> None:
+    """Show whom a root trusts, and its fingerprint."""
+    _show_root(_read(root), root, context.obj)
+
+
+def _show_root(raw: bytes, path: Path, talk: Talk) -> None:
+    policy = TrustPolicy.from_root(raw, path.name)
+    roles = {
+        name: {"threshold": role.threshold, "keys": [{"key": str(k.fingerprint), "name": k.name} for k in role.keys]}
+        for name, role in policy.roles.items()
+    }
+    rows = [("root", str(path)), ("product", policy.product or "any"), ("version", str(policy.root_version))]
+    rows += [("expires", f"{policy.expires:%Y-%m-%d}" if policy.expires else "never")]
+    for name, role in policy.roles.items():
+        rows += [(f"{name} ({role.threshold} of {len(role.keys)})", f"{k.name} {k.fingerprint}") for k in role.keys]
+    rows += [("fingerprint", str(trust.fingerprint(raw)))]
+    value: dict[str, object] = {
+        "root": str(path),
+        "fingerprint": str(trust.fingerprint(raw)),
+        "product": policy.product or ANY_PRODUCT,
+        "version": policy.root_version,
+        "expires": policy.expires.strftime("%Y-%m-%dT%H:%M:%SZ") if policy.expires else None,
+        "roles": roles,
+    }
+    talk.result(Table(("", ""), tuple(rows)), value)
+
+
+def _show_plan(request: building.Request, talk: Talk) -> None:
+    assembly = building.plan(request, talk)
+    parts = [(name, member.size) for name, member in assembly.release.members()]
+    value: dict[str, object] = {
+        "dry_run": True,
+        "product": assembly.release.product,
+        "version": assembly.release.version,
+        "size": assembly.size,
+        "members": [{"name": name, "size": count} for name, count in parts],
+    }
+    talk.result(contents(assembly.release, parts), value)
+
+
+def _policy(trust_root: Path | None, key: Path | None) -> TrustPolicy:
+    if trust_root is not None and key is None:
+        return TrustPolicy.from_root(_read(trust_root), str(trust_root))
+    if key is not None and trust_root is None:
+        return TrustPolicy.from_key(_read(key), key.stem)
+    raise SealiftError("bad-option", "whom to trust must be said, once", hint="--trust ROOT.JSON, or --key PUB")
+
+
+def _public(paths: list[Path]) -> list[trust.NamedKey]:
+    return [trust.NamedKey(read_public_key(_read(path), str(path)), path.stem) for path in paths]
+
+
+def _passphrase(file: Path | None, talk: Talk) -> Passphrase:
+    return passphrase_from(file, talk.ask_secret)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SealiftError("input-missing", f"cannot read {path}: {error.strerror}", hint="check the path") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""The media folder: what the courier carries. It appears whole, under its final name, or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from jinja2 import Environment, StrictUndefined
+
+from bundler.durable import write_new
+from bundler.sign import Signer, signature_file
+from bundler.write import PARTIAL
+from installer.bundle.archive import BundleReader, locate_bundle
+from installer.bundle.release import Release
+from installer.durable import sync_folder
+from installer.errors import SealiftError
+
+PROGRAM: Final = "install"
+SUMS: Final = "SHA256SUMS"
+README: Final = "README.txt"
+_TEMPLATE: Final = Path(__file__).with_name("operator_readme.txt.j2")
+
+
+def kit_name(product: str, version: str) -> str:
+    """The folder's name."""
+    return f"{product}-v{version}"
+
+
+def bundle_name(release: Release) -> str:
+    """The bundle's file name."""
+    return f"{release.product}-{release.version}-{release.platform.replace('/', '-')}.bundle.tar.zst"
+
+
+@contextmanager
+def partial_kit(output: Path, name: str) -> Iterator[Path]:
+    """A folder beside the final one to build in; removed at the end of the block unless :func:`publish` moved it.
+
+    What a killed build left is removed first. Raises ``locked`` (8) while another build of the same kit runs.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    folder = output / f"{name}{PARTIAL}"
+    folder.mkdir(exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = _is_at(handle, folder)
+        except BlockingIOError:
+            free = False
+        if not free:
+            raise SealiftError("locked", f"another build works in {folder}", hint="let it end first")
+        try:
+            _empty(folder)
+            yield folder
+        finally:
+            if _is_at(handle, folder):
+                shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(handle)
+
+
+def refuse_other_release(kit: Path, raw: bytes) -> None:
+    """A kit of the same version may be made again, but never silently become another release.
+
+    ``raw`` are the bytes of the new ``release.json``. Raises ``output-exists`` (2).
+    """
+    if not kit.exists():
+        return
+    try:
+        with BundleReader(locate_bundle(kit)) as reader:
+            if reader.head.release == raw:
+                return
+        what = "another release of the same version"
+    except SealiftError as error:
+        what = f"something else ({error.message})"
+    raise SealiftError(
+        "output-exists",
+        f"{kit} holds {what}: a version that has left the house never changes",
+        hint="raise the version, choose another --output, or --force when it has not left the house",
+    )
+
+
+def complete(
+    folder: Path, release: Release, digest: str, signers: Sequence[Signer], signatures: dict[str, bytes], changes: str
+) -> None:
+    """Add what stands beside bundle and program: signatures, readme, checksums. Everything is synced."""
+    program = (folder / PROGRAM).read_bytes()
+    (folder / PROGRAM).chmod(0o755)
+    for number, signer in enumerate(signers):
+        extra = f".{signer.name}" if number else ""
+        write_new(folder / f"{PROGRAM}{extra}.sigstore.json", signature_file(signer, program))
+    (folder / "signatures").mkdir()
+    for name, signature in signatures.items():
+        write_new(folder / name, signature)
+    write_new(folder / README, readme(release, digest, signers, sorted(signatures), changes).encode("utf-8"))
+    write_new(folder / SUMS, sums(folder).encode("utf-8"))
+    _sync_file(folder / PROGRAM)
+    sync_folder(folder)
+
+
+def readme(release: Release, digest: str, signers: Iterable[Signer], signatures: Sequence[str], changes: str) -> str:
+    """The operator's page. Pure."""
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701
+    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+        title=f"{release.product} {release.version}",
+        product=release.product,
+        version=release.version,
+        platform=release.platform,
+        strategy=release.strategy,
+        bundle=bundle_name(release),
+        digest=digest,
+        signers=[signer.name for signer in signers],
+        first_signature=signatures[0],
+        news=f"What is new in {release.version}",
+        changes=changes,
+    )
+
+
+def sums(folder: Path) -> str:
+    """Checksums of all files at the top of ``folder``, for ``sha256sum -c``. Countersignatures may come later."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != SUMS)
+    return "".join(f"{_sha256(path)}  {path.name}\n" for path in files)
+
+
+def publish(folder: Path, kit: Path) -> None:
+    """Give the finished folder its final name; a kit that stood there goes once the new one is complete."""
+    aside = kit.with_name(f"{kit.name}.old{PARTIAL}")
+    shutil.rmtree(aside, ignore_errors=True)
+    if kit.exists():
+        kit.rename(aside)
+    folder.rename(kit)
+    sync_folder(kit.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _is_at(handle: int, folder: Path) -> bool:
+    """Whether ``folder`` is still the one that was opened as ``handle``, not moved away or replaced."""
+    try:
+        return os.path.samestat(os.fstat(handle), folder.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

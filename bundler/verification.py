@@ -1,0 +1,140 @@
+"""``bundle verify`` and ``bundle inspect``: what a file holds, and how much of that has been proved."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bundler.collect.files import PROGRAM_PATH
+from bundler.kit import PROGRAM
+from installer.bundle.archive import BundleReader, Head, locate_bundle
+from installer.bundle.digest import Digest
+from installer.bundle.release import Release
+from installer.bundle.signature import parse_signature
+from installer.bundle.trust import TrustPolicy
+from installer.bundle.verify import VerifiedRelease, check_content, verify_release
+from installer.errors import SealiftError
+from installer.talk import Table, Talk, size
+
+CHECKED: Final = ("signatures", "release.json", "files", "images", "archive")
+BESIDE: Final = "install beside the bundle"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """A bundle whose every byte and signature held."""
+
+    verified: VerifiedRelease
+    checked: tuple[str, ...]
+    not_checked: tuple[str, ...]
+
+    def as_json(self) -> dict[str, object]:
+        release = self.verified.release
+        return {
+            "verified": True,
+            "digest": str(self.verified.digest),
+            "product": release.product,
+            "version": release.version,
+            "signers": [{"key": str(signer.key), "name": signer.name} for signer in self.verified.signers],
+            "checked": list(self.checked),
+            "not_checked": list(self.not_checked),
+        }
+
+    def table(self) -> Table:
+        release = self.verified.release
+        rows = [
+            ("verified", f"{release.product} {release.version} ({release.platform})"),
+            ("digest", str(self.verified.digest)),
+            *(("signed by", f"{signer.name} {signer.key}") for signer in self.verified.signers),
+            ("trusted by", self.verified.policy_origin),
+            ("checked", ", ".join(self.checked)),
+            ("not checked", ", ".join(self.not_checked) or "nothing left"),
+        ]
+        return Table(("", ""), tuple(rows))
+
+
+def verify_media(path: Path, policy: TrustPolicy, talk: Talk) -> Verification:
+    """Check every byte of a bundle, and of the program beside it when ``path`` is the media folder.
+
+    Raises what :mod:`installer.bundle.verify` raises; ``digest-mismatch`` (4) for another program.
+    """
+    with BundleReader(locate_bundle(path)) as reader:
+        verified = verify_release(reader, policy)
+        with talk.progress(f"checking {reader.path.name}", reader.size) as meter:
+            check_content(reader, verified, progress=meter.advance)
+    program = locate_bundle(path).parent / PROGRAM
+    if not program.exists():
+        return Verification(verified, CHECKED, ())
+    if not path.is_dir():
+        return Verification(verified, CHECKED, (BESIDE,))
+    _check_program(program, verified.release)
+    return Verification(verified, (*CHECKED, BESIDE), ())
+
+
+def inspect_media(path: Path) -> tuple[Table, dict[str, object]]:
+    """What the head of a bundle claims, for people and as JSON. Nothing is verified, and it says so."""
+    with BundleReader(locate_bundle(path)) as reader:
+        head, file_size = reader.head, reader.size
+    release = Release.parse(head.release)
+    signers = _hints(head)
+    value: dict[str, object] = {
+        "verified": False,
+        "digest": str(Digest.of(head.release)),
+        "size": file_size,
+        "signatures": [{"name": name, "key": key} for name, key in signers],
+        "release": release.model_dump(mode="json"),
+    }
+    rows = [
+        ("product", f"{release.product} {release.version}, channel {release.channel}, {release.platform}"),
+        ("digest", str(Digest.of(head.release))),
+        ("created", f"{release.created} (a claim)"),
+        ("file", size(file_size)),
+        *(("claims to be signed by", f"{key} in {name}") for name, key in signers),
+        *(("service", _service(name, release)) for name in sorted(release.services)),
+        *(
+            ("entry point", f"{name}: {e.protocol} to {e.service}:{e.port}")
+            for name, e in sorted(release.entry_points.items())
+        ),
+        *(("input", f"{name} ({value.type})") for name, value in sorted(release.inputs.items())),
+        *(
+            ("image", f"{i.name}  {i.reference}  {i.digest}  {size(sum(b.size for b in i.blobs))}")
+            for i in release.images
+        ),
+        *(("file", f"{file.path}  {size(file.size)}") for file in release.files),
+    ]
+    title = "NOT VERIFIED: nobody has checked who signed this, or the content; bundle verify does"
+    return Table(("", ""), tuple(rows), title), value
+
+
+def contents(release: Release, parts: Sequence[tuple[str, int]]) -> Table:
+    """What goes into a release, member by member, for ``--dry-run``."""
+    title = f"{release.product} {release.version} for {release.platform}, channel {release.channel}, {release.created}"
+    return Table(("member", "size"), tuple((name, size(count)) for name, count in parts), title)
+
+
+def _service(name: str, release: Release) -> str:
+    service = release.services[name]
+    kind = "stateful, one copy" if service.state == "shared" else f"{service.replicas} of it"
+    return f"{name}: image {service.image}, {kind}"
+
+
+def _hints(head: Head) -> list[tuple[str, str]]:
+    """Signature files, and the keys that they say made them."""
+    return [
+        (name, str(Digest(parse_signature(raw, name).key_hint.hex()))) for name, raw in sorted(head.signatures.items())
+    ]
+
+
+def _check_program(path: Path, release: Release) -> None:
+    listed = next((file for file in release.files if file.path == PROGRAM_PATH), None)
+    with path.open("rb") as file:
+        found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    if listed is None or listed.digest != found:
+        raise SealiftError(
+            "digest-mismatch",
+            f"{path} is not the program that the release lists",
+            hint="do not run it; copy the media again from its source",
+        )
