@@ -56,6 +56,9 @@ class RegistryAddress:
     @classmethod
     def bundled(cls, listen: str) -> Self:
         """The address of the site's own registry, from ``host:port``. Raises ``site-file-invalid`` (2)."""
+        host = listen.rpartition(":")[0]
+        if not is_loopback(host):
+            raise _invalid(f"registry.bundled.listen is not a loopback address: {listen}")
         return cls.parse(f"http://{listen}")
 
     def repository(self, product: str, image: str) -> str:

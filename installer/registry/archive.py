@@ -106,8 +106,10 @@ class ImageArchiveSink:
     def close(self) -> None:
         """Complete the archives. Raises ``truncated`` (4) where blobs did not come, ``state-dir-unusable`` (7)."""
         try:
+            ended = any(draft.damaged for draft in self._drafts)  # the reader gave up and says why itself
             for draft in self._drafts:
-                draft.complete()
+                if draft.whole or not ended:
+                    draft.complete()
         finally:
             for draft in self._drafts:
                 draft.discard()
@@ -139,6 +141,11 @@ class _Draft:
         self.parts = {part.digest: part for part in (*self.image.manifests, *self.image.blobs)}
         self.draft_path = self.folder / f".{archive_path(self.folder, self.image).name}.new"
 
+    @property
+    def whole(self) -> bool:
+        """Whether every blob came, undamaged."""
+        return not self.damaged and self.done == set(self.parts)
+
     def begin(self, part: Descriptor) -> None:
         """The header of a blob."""
         self.write(_header(_blob_name(part.digest), part.size))
@@ -156,9 +163,7 @@ class _Draft:
 
     def complete(self) -> None:
         """Write what makes the blobs an image, and put the archive in its place."""
-        if self.damaged:
-            return
-        if self.done != set(self.parts):
+        if not self.whole:
             message = f"the bundle ended before edge image {self.image.name} was complete"
             raise SealiftError("truncated", message, hint="copy the bundle again from its source")
         manifest, listing = self._listing()

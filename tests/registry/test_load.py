@@ -16,7 +16,7 @@ from installer.registry.images import keep_tag, relocate
 from installer.registry.load import RegistrySink, missing_blobs, survey
 
 from .cargo import MIB, Cargo, Picture, digest, layer
-from .conftest import QUICK, Distribution, Start, stored
+from .conftest import Distribution, Start, stored
 
 BASE = layer("base", 3 * MIB)
 
@@ -151,7 +151,8 @@ def many() -> Cargo:
 
 KILLED = """
 import time
-from tests.registry.test_load import many, RegistrySink, QUICK
+from tests.registry.conftest import QUICK
+from tests.registry.test_load import many, RegistrySink
 from installer.registry.client import RegistryClient
 from installer.registry.address import RegistryAddress
 
@@ -183,7 +184,7 @@ def test_keeps_memory_small_however_large_a_blob_is(registry: Distribution, tmp_
 
 LARGE = """
 import hashlib, json, resource
-from tests.registry.test_load import QUICK
+from tests.registry.conftest import QUICK
 from installer.bundle.release import Descriptor
 from installer.registry.client import RegistryClient
 from installer.registry.address import RegistryAddress
