@@ -121,6 +121,12 @@ def image(reference: str, recipe: Path, inputs: str, programs: dict[str, str]) -
     if inspect(reference, f'{{{{index .Config.Labels "{LABEL}"}}}}') == inputs:
         return ""
     say(f"making {reference}")
+    make_image(reference, recipe, inputs, programs)
+    return reference
+
+
+def make_image(reference: str, recipe: Path, inputs: str, programs: dict[str, str], *options: str) -> None:
+    """Make an image: packages and programs into a folder, then the Dockerfile, with the given options of buildx."""
     with tempfile.TemporaryDirectory(prefix="lan-chat-") as folder:
         context = Path(folder)
         if (recipe / "packages").exists():
@@ -130,8 +136,7 @@ def image(reference: str, recipe: Path, inputs: str, programs: dict[str, str]) -
             os.utime(context / program, (rootfs.EPOCH, rootfs.EPOCH))
         command = ["docker", "buildx", "build", "--quiet", "--tag", reference, "--file", str(recipe / "Dockerfile")]
         command += ["--label", f"{LABEL}={inputs}", "--build-arg", f"SOURCE_DATE_EPOCH={rootfs.EPOCH}", folder]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return reference
+        subprocess.run([*command, *options], check=True, stdout=subprocess.DEVNULL)
 
 
 def layer(recipe: Path) -> Path:

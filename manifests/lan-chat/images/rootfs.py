@@ -6,7 +6,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 EPOCH = 1767225600  # 2026-01-01: the time of every file in a layer
 
@@ -58,7 +58,14 @@ class Layer:
         self.members[path] = (info, b"")
 
     def write(self, path: Path) -> None:
-        """Write the layer as a tar that depends on nothing but its content."""
+        """Write the layer as a tar that depends on nothing but its content.
+
+        Every folder on the way is named: whoever unpacks would make the others with today's date.
+        """
+        for name in [*self.members]:
+            for parent in map(str, PurePosixPath(name).parents):
+                if parent != "." and parent not in self.members:
+                    self.folder(parent)
         with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as archive:
             for name in sorted(self.members):
                 info, content = self.members[name]

@@ -1,0 +1,77 @@
+"""The images of the sample product: layers, reproducible, made once."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import docker
+import pytest
+import yaml
+
+from tests.e2e.lan_chat import OLD, make_releases, run
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def releases(repository: Path) -> tuple[str, ...]:
+    """All four releases, made."""
+    return make_releases(repository)
+
+
+def test_shares_layers_and_keeps_the_store_small(releases: tuple[str, ...], engine: docker.DockerClient) -> None:
+    names = [f"lan-chat/{name}:{version}" for name in ("gateway", "directory") for version in releases]
+    layers = [engine.images.get(name).attrs["RootFS"]["Layers"] for name in [*names, "lan-chat/store:15-1"]]
+    assert len({layer[0] for layer in layers}) == 1
+    assert engine.images.get("lan-chat/store:15-1").attrs["Size"] < 120_000_000
+
+
+def test_makes_the_same_image_from_the_same_packages(
+    releases: tuple[str, ...],
+    repository: Path,
+    engine: docker.DockerClient,
+    unique_name: Callable[[str], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = repository / "manifests/lan-chat/images"
+    monkeypatch.syspath_prepend(folder)
+    recipe = importlib.import_module("build")
+    wanted: list[tuple[str, str, str, dict[str, str]]] = [
+        ("base:12-1", "base", recipe.base_inputs(), {}),
+        ("store:15-1", "store", recipe.store_inputs(), {"store-init": "15-1"}),
+        (f"gateway:{OLD}", "gateway", recipe.service_inputs("gateway", OLD), {"gateway": OLD}),
+    ]
+    for name, kind, inputs, programs in wanted:
+        again = unique_name("lan-chat-again")
+        recipe.make_image(again, folder / kind, inputs, programs, "--no-cache")
+        same = engine.images.get(again).id == engine.images.get(f"lan-chat/{name}").id
+        engine.images.remove(again)
+        assert same, name
+
+
+def test_makes_nothing_again_when_nothing_changed(releases: tuple[str, ...], repository: Path) -> None:
+    begun = time.monotonic()
+    done = run(repository / "manifests/lan-chat/images/build", OLD)
+    assert f"lan-chat {OLD}: nothing to do" in done.stderr
+    assert time.monotonic() - begun < 5
+
+
+def test_puts_what_the_manifest_names_where_it_says(releases: tuple[str, ...], repository: Path) -> None:
+    folder = repository / "manifests/lan-chat"
+    manifest = yaml.safe_load((folder / "release.yaml").read_text())
+    for entry in [*manifest["images"].values(), *manifest["edge"].values()]:
+        kind, _, where = entry["from"].partition(":")
+        assert kind == "docker-daemon" or (folder / where / "oci-layout").exists(), where
+    for version in releases:
+        assert (folder / f"dist/{version}/linux-amd64/chatctl").stat().st_mode & 0o111
+        assert f"## [{version}] - " in (folder / manifest["changelog"]).read_text()
+    assert all((folder / tool["path"]).exists() for tool in manifest["tools"])
+    assert all((folder / path).exists() for path in [*manifest["docs"], *manifest["templates"]])
+
+
+def test_refuses_what_is_not_a_version(repository: Path) -> None:
+    done = run(repository / "manifests/lan-chat/images/build", "latest", check=False)
+    assert done.returncode == 2 and "is not a version" in done.stderr
