@@ -199,7 +199,8 @@ class _Translated:
         aliases = [self.name, *filter(None, [spec.get("container_name")])]
         networks = spec.get("networks")
         for network in networks.values() if isinstance(networks, dict) else ():
-            aliases += (network.get("aliases") or []) if isinstance(network, dict) else []
+            more = network.get("aliases") if isinstance(network, dict) else None
+            aliases += more if isinstance(more, list) else []
         aliases = list(dict.fromkeys(str(alias) for alias in aliases))
         if self.stateful:
             return {colour: {"aliases": aliases} for colour in COLOURS}
