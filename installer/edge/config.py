@@ -22,6 +22,7 @@ from installer.names import Colour
 
 Protocol = Literal["http", "tcp"]
 HealthPath = Annotated[str, StringConstraints(pattern=r"^/[\x21-\x7e]*$", max_length=200)]
+ServerName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 PemName = Annotated[str, StringConstraints(pattern=r"^tls/[a-z0-9.-]+\.pem$", max_length=200)]
 
 _CLOSED: Final = ConfigDict(extra="forbid", strict=True)
@@ -43,7 +44,7 @@ def split_bind(bind: str) -> tuple[str, int]:
 class Server:
     """One replica of a service on its fixed container address."""
 
-    name: Name
+    name: ServerName
     address: str
     port: Port
 
@@ -73,7 +74,7 @@ class Backend:
     @property
     def name(self) -> str:
         """As HAProxy knows it, such as ``lan-chat.web.blue``."""
-        return backend_name(self.product, self.entry, self.colour)
+        return f"{self.product}.{self.entry}.{self.colour}"
 
 
 @dataclass(frozen=True, config=_CLOSED)
@@ -147,11 +148,6 @@ class EdgeConfig:
 
 
 _ADAPTER: Final = TypeAdapter(EdgeConfig)
-
-
-def backend_name(product: str, entry: str, colour: str) -> str:
-    """As HAProxy knows it; the colour map's answer is put at its end."""
-    return f"{product}.{entry}.{colour}"
 
 
 def _refuse_doubles(what: str, names: list[str]) -> None:

@@ -127,6 +127,16 @@ def write_colours(folder: Path, colours: Mapping[str, Colour]) -> None:
 def write_pem(folder: Path, product: str, entry: str, certificate: Path, key: Path) -> PemName:
     """Copy certificate and key of an entry point into the folder as HAProxy wants them; the name for ``tls_pem``.
 
+    Raises ``certificate-missing`` (7).
+    """
+    name, content = read_pem(product, entry, certificate, key)
+    write_file(folder, name, content)
+    return name
+
+
+def read_pem(product: str, entry: str, certificate: Path, key: Path) -> tuple[PemName, bytes]:
+    """The file that :func:`write_pem` will write.
+
     The name follows the content: a renewed certificate is another file, so that the old configuration keeps its own.
     Raises ``certificate-missing`` (7).
     """
@@ -139,9 +149,7 @@ def write_pem(folder: Path, product: str, entry: str, certificate: Path, key: Pa
             hint="check tls.certificate and tls.key of this entry point in site.yaml",
         ) from error
     content = b"".join(parts)
-    name = f"tls/{product}.{entry}-{hashlib.sha256(content).hexdigest()[:16]}.pem"
-    write_file(folder, name, content)
-    return name
+    return f"tls/{product}.{entry}-{hashlib.sha256(content).hexdigest()[:16]}.pem", content
 
 
 def drop_pems(folder: Path, *texts: str) -> None:

@@ -16,6 +16,8 @@ MASTER_SOCKET: Final = f"{HOME}/run/master.sock"
 MONITOR_SOCKET: Final = f"{HOME}/run/monitor.sock"
 NO_COLOUR: Final = "none"
 """What the colour map answers for a product it does not know: no backend has this colour."""
+HANDOVER: Final = "handover"
+"""What a worker from before a reload is told instead of a colour: let the current worker answer."""
 
 _LINGER: Final = 24 * 3600
 """Seconds after which a worker from before a reload is ended whatever it still serves."""
@@ -64,6 +66,7 @@ _LOG_TCP: Final = (
     """{"time":"%t","client":"%ci","entry":"%f","server":"%b/%s","bytes":%B,"end":"%tsc","retries":"%rc","""
     """"took_ms":%Tt}"""
 )
+_HTTP: Final = ("mode http", f"log-format '{_LOG_HTTP}'", "option idle-close-on-response")
 _MARK: Final = re.compile(r"^  description sealift ([0-9a-f]{32})$", re.MULTILINE)
 _BIND_LINE: Final = re.compile(r"^  bind ((?:\[[0-9a-fA-F:.]+\]|[0-9.]+):\d+)", re.MULTILINE)
 
@@ -99,6 +102,7 @@ def _text(config: EdgeConfig, name: str) -> str:
     backs = sorted(config.backends, key=lambda back: back.name)
     known = frozenset(back.name for back in backs)
     parts = [head, *(_frontend(front) for front in fronts), *(_preview(front, known) for front in fronts)]
+    parts += [_handover(front) for front in fronts if front.protocol == "http"]
     return "\n".join([*parts, *(_backend(back, config.retries) for back in backs)])
 
 
@@ -106,12 +110,26 @@ def _frontend(front: Frontend) -> str:
     tls = f" ssl crt {HOME}/{front.tls_pem} alpn http/1.1" if front.tls_pem and front.protocol == "http" else ""
     if front.tls_pem and front.protocol == "tcp":
         tls = f" ssl crt {HOME}/{front.tls_pem}"
-    colour = f"%[str({front.product}),map({COLOUR_MAP},{NO_COLOUR})]"
     return _section(
         f"frontend {front.name}",
         f"bind {_bind(front.bind)}{tls}",
         *_front_options(front),
-        f"use_backend {front.name}.{colour}",
+        _by_colour(front),
+    )
+
+
+def _by_colour(front: Frontend) -> str:
+    return f"use_backend {front.name}.%[str({front.product}),map({COLOUR_MAP},{NO_COLOUR})]"
+
+
+def _handover(front: Frontend) -> str:
+    """From the kept-alive connections of an old worker to the current one. The headers were set by the old worker."""
+    name, path = f"{front.name}.{HANDOVER}", f"{HOME}/run/{front.name}.sock"
+    return "\n".join(
+        [
+            _section(f"frontend {name}", f"bind unix@{path} mode 600", *_HTTP, _by_colour(front)),
+            _section(f"backend {name}", "mode http", f"server current unix@{path}"),
+        ]
     )
 
 
@@ -132,9 +150,7 @@ def _front_options(front: Frontend) -> tuple[str, ...]:
     # A preview says what the entry point itself says, so that the product behaves as it will when it serves.
     scheme = "https" if front.tls_pem else "http"
     return (
-        "mode http",
-        f"log-format '{_LOG_HTTP}'",
-        "option idle-close-on-response",
+        *_HTTP,
         "option forwardfor",
         f"http-request set-header X-Forwarded-Proto {scheme}",
     )

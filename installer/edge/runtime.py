@@ -5,7 +5,7 @@ Rules:
   finds the colour that was decided last, and doing it again mends whatever a kill left in between.
 - A reload is asynchronous: for some milliseconds the old worker still answers, and what it is told is lost. So a
   reload ends only when another worker answers with the configuration that was asked for.
-- Workers from before a reload still serve their connections. They are told every colour too, and counted in a drain.
+- Workers from before a reload still serve their connections. They hand new requests over; a drain counts them.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Final
 from installer.commands import Command
 from installer.edge import answers, colours, files
 from installer.edge.answers import Counters, StatRow
-from installer.edge.config import EdgeConfig, backend_name
+from installer.edge.config import EdgeConfig
 from installer.edge.control import Control
 from installer.edge.ports import refuse_taken
-from installer.edge.render import listens_on, mark, render
+from installer.edge.render import HANDOVER, listens_on, mark, render
 from installer.errors import SealiftError
 from installer.names import Colour
 from installer.system import run
@@ -74,9 +74,9 @@ class EdgeRuntime:
         return files.read_config(self.folder) == text and self._mark() == mark(text)
 
     def ready(self, product: str, colour: Colour) -> bool:
-        """Whether each entry point of the product has a server in this colour that passed a check of HAProxy's."""
+        """Whether each backend of the product in this colour has a server that passed a check of HAProxy's."""
         rows = self.show_stat()
-        wanted = {backend_name(product, entry, colour) for entry in _entries(rows, product)}
+        wanted = _backends(rows, product, colour)
         return bool(wanted) and wanted <= {row.proxy for row in rows if row.is_server and row.healthy}
 
     def sessions(self, backend: str) -> int:
@@ -93,8 +93,8 @@ class EdgeRuntime:
         """What went through the product's entry points so far; compare two with :meth:`Counters.since`."""
         worker = _worker(self.show_info())
         rows = self.show_stat()
-        entries = _entries(rows, product)
-        fronts = [row for row in rows if row.service == "FRONTEND" and row.proxy in {f"{product}.{e}" for e in entries}]
+        doors = {f"{product}.{entry}{end}" for entry in _entries(rows, product) for end in ("", f".{HANDOVER}")}
+        fronts = [row for row in rows if row.service == "FRONTEND" and row.proxy in doors]
         backs = [row for row in rows if row.service == "BACKEND" and row.proxy.startswith(f"{product}.")]
         return Counters(
             worker=worker,
@@ -218,15 +218,11 @@ class EdgeRuntime:
         return frozenset(port for _, port in listens_on(text)) if self._mark() == mark(text) else None
 
     def _refuse_unknown(self, product: str, colour: Colour) -> None:
-        rows = self.show_stat()
-        known = {row.proxy for row in rows}
-        entries = _entries(rows, product)
-        missing = [entry for entry in entries if backend_name(product, entry, colour) not in known]
-        if missing or not entries:
-            what = f"{product}/{missing[0]}" if missing else product
+        # An entry point that only the other release has may lack this colour: it is answered by nobody.
+        if not _backends(self.show_stat(), product, colour):
             raise SealiftError(
                 "edge-failed",
-                f"the front door has nothing to switch to: no {colour} servers for {what}",
+                f"the front door has nothing to switch to: no {colour} servers for {product}",
                 hint="nothing was changed; install the release again",
             )
 
@@ -251,6 +247,12 @@ def _worker(info: dict[str, str]) -> str:
 
 def _failed(what: str, words: tuple[str, ...], hint: str) -> SealiftError:
     return SealiftError("edge-failed", what + (f": {words[0]}" if words else ""), hint=hint, details=words)
+
+
+def _backends(rows: tuple[StatRow, ...], product: str, colour: Colour) -> set[str]:
+    """The product's backends in this colour."""
+    names = (row.proxy.split(".") for row in rows if row.service == "BACKEND")
+    return {".".join(name) for name in names if len(name) == 3 and (name[0], name[2]) == (product, colour)}
 
 
 def _entries(rows: tuple[StatRow, ...], product: str) -> set[str]:
