@@ -73,6 +73,7 @@ class Engine:
         self._files.append(file)
         with _answering(reference) as client:
             size = int(client.images.get(reference).attrs.get("Size", 0))
+            self._talk.say(f"spooling {reference}: what an engine saves has no digests that are known beforehand")
             with self._talk.progress(f"spooling {reference} from the engine", size) as meter:
                 for chunk in client.api.get_image(reference, chunk_size=CHUNK):
                     file.write(chunk)
