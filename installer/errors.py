@@ -131,6 +131,7 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
     ExitCode.LOCKED: ("locked",),
     ExitCode.SERVICE: (
         "engine-failed",
+        "service-unhealthy",
         "registry-unreachable",
         "registry-refused",
         "registry-login",
