@@ -379,12 +379,25 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers(0, 9) | st.sampled_from(["a", "./other", "data:/x", "", "/a:/b", "db"]),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["a", "source", "target", "type", "path", "file", "aliases"]), inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["a", "source", "target", "type", "path", "file", "aliases"]), inner, max_size=3
+        )
     ),
     max_leaves=6,
 )
 KEYS = st.sampled_from(
-    ("volumes", "secrets", "configs", "env_file", "labels", "networks", "depends_on", "deploy", "container_name", "build")
+    (
+        "volumes",
+        "secrets",
+        "configs",
+        "env_file",
+        "labels",
+        "networks",
+        "depends_on",
+        "deploy",
+        "container_name",
+        "build",
+    )
 )
 
 
