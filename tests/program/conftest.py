@@ -55,6 +55,12 @@ def host(any_root: Path, tmp_path: Path, standin: Path) -> Host:
     return Host(any_root, tmp_path, standin.parent)
 
 
+@pytest.fixture(params=["bullseye", "busybox-alone"])
+def unlike_host(request: pytest.FixtureRequest, wide_cache: Path, tmp_path: Path, standin: Path) -> Host:
+    """The two kinds of host that are least alike in their tools."""
+    return Host(root_filesystem(request.param, wide_cache), tmp_path, standin.parent)
+
+
 @pytest.fixture
 def one_host(wide_cache: Path, tmp_path: Path, standin: Path) -> Host:
     """A new Debian 11 with a stick in it, for what doesn't depend on the kind of host."""

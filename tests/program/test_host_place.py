@@ -24,13 +24,6 @@ def ask(host: Host, command: str, **options: Any) -> Any:
     return json.loads(done.stdout)
 
 
-@pytest.fixture
-def placed(host: Host) -> Host:
-    """A host that has 1.2.3 as `sealift`."""
-    assert "1.2.3" in ask(host, f"sh '{MEDIA}/install' place")
-    return host
-
-
 @pytest.fixture(scope="session")
 def newer(build_standin: Callable[[str], Path]) -> Path:
     """Version 1.10.0."""
@@ -43,25 +36,24 @@ def older(build_standin: Callable[[str], Path]) -> Path:
     return build_standin("1.2.0")
 
 
-def test_the_first_use_puts_the_program_on_the_host(placed: Host) -> None:
-    facts = ask(placed, "/usr/local/bin/sealift")
+def test_the_first_use_puts_the_program_on_the_host(host: Host) -> None:
+    assert "1.2.3" in ask(host, f"sh '{MEDIA}/install' place")
+    facts = ask(host, "/usr/local/bin/sealift")
     assert facts["version"] == "1.2.3"
     assert facts["own"] == facts["host"] != "None"
-    assert (placed.changes / "usr/local/lib/sealift/1.2.3").is_symlink()
-    world = ask(placed, "cd /root; sealift world x", env={"PATH": "/usr/local/bin:/usr/bin:/bin"})
+    assert (host.changes / "usr/local/lib/sealift/1.2.3").is_symlink()
+    world = ask(host, "cd /root; sealift world x", env={"PATH": "/usr/local/bin:/usr/bin:/bin"})
     assert (world["name"], world["argv"], world["cwd"]) == ("sealift", ["x"], "/root")
     assert "SEALIFT_MEDIA" not in world["env"]
-
-
-def test_starts_by_the_link_that_names_its_version(placed: Host) -> None:
-    facts = ask(placed, "/bin/sh /usr/local/lib/sealift/1.2.3/start.sh sealift")
+    facts = ask(host, "/bin/sh /usr/local/lib/sealift/1.2.3/start.sh sealift")
     assert facts["own"] == facts["host"]
 
 
-def test_a_second_time_changes_nothing(placed: Host) -> None:
-    before = {path: (placed.changes / path).lstat().st_mtime_ns for path in placed.written()}
-    ask(placed, f"sh '{MEDIA}/install' place")
-    assert {path: (placed.changes / path).lstat().st_mtime_ns for path in placed.written()} == before
+def test_a_second_time_changes_nothing(one_host: Host) -> None:
+    ask(one_host, f"sh '{MEDIA}/install' place")
+    before = {path: (one_host.changes / path).lstat().st_mtime_ns for path in one_host.written()}
+    ask(one_host, f"sh '{MEDIA}/install' place")
+    assert {path: (one_host.changes / path).lstat().st_mtime_ns for path in one_host.written()} == before
 
 
 @pytest.mark.parametrize("version", ["1.10.0", "1.2.0"])

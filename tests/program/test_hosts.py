@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.program.hosts import MEDIA, Host
+from tests.program.hosts import MEDIA, Host, root_filesystem
 
 pytestmark = pytest.mark.e2e
 
@@ -77,6 +77,25 @@ def test_is_not_moved_by_what_the_host_sets(host: Host) -> None:
     world = answer(host, "world", env=HOSTILE)
     assert all("dist-packages" in path or "python3" in path for path in world["path"])
     assert answer(host, "text", env=HOSTILE) == {"encoding": "utf-8", "files": "utf-8", "ä": "ü"}
+
+
+def test_a_library_of_the_host_is_never_loaded_into_it(one_host: Host) -> None:
+    done = one_host.install("world", env={"LD_PRELOAD": "/nowhere/library.so", "LD_AUDIT": "/nowhere/audit.so"})
+    world = json.loads(done.stdout)
+    assert not {name for name in world["env"] if name.startswith("LD_")}
+
+
+def test_runs_in_bash_as_well(wide_cache: Path, tmp_path: Path, standin: Path) -> None:
+    host = Host(root_filesystem("bookworm", wide_cache), tmp_path, standin.parent)
+    for shell in ("bash", "bash --posix"):
+        done = host.sh(f"rm -rf /usr/local/lib/sealift; {shell} '{MEDIA}/install'")
+        assert json.loads(done.stdout)["version"] == "1.2.3", done.stderr
+
+
+def test_says_how_to_start_it_when_read_from_a_pipe(host: Host) -> None:
+    done = host.sh(f"sh <'{MEDIA}/install'")
+    assert done.returncode == 7
+    assert done.stderr.endswith("hint: start it by its path, such as: sh /media/usb/install\n")
 
 
 def test_passes_on_arguments_place_and_media(host: Host) -> None:
