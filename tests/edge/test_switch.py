@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -267,3 +269,30 @@ def test_says_so_when_nobody_answers(door: Door) -> None:
     assert refusal.value.id == "edge-unreachable"
     assert not door.runtime.running()
     assert files.read_config(door.runtime.folder) is not None
+
+
+def test_people_who_leave_in_the_middle_are_no_errors(door: Door) -> None:
+    """Else a bake would take a switch back because somebody closed a window."""
+    door.runtime.set_colour("lan-chat", "blue")
+    start = door.runtime.errors("lan-chat")
+    for upgrade, port in ((True, HTTP), (False, TCP)):
+        gone = Session(door.address, port, upgrade=upgrade)
+        assert gone.colour() == "blue"
+        gone.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        gone.close()  # with a reset
+    for path in ("/slow", "/"):
+        with socket.create_connection((door.address, HTTP)) as half:
+            half.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            half.sendall(f"GET {path} HTTP/1.1\r\nHost: door\r\n\r\n".encode())
+            time.sleep(0.1)
+    until(lambda: door.runtime.sessions("lan-chat.web.blue") + door.runtime.sessions("lan-chat.relay.blue") == 0)
+    assert door.runtime.errors("lan-chat").since(start).errors == 0
+
+
+def test_a_dead_service_is_an_error(door: Door) -> None:
+    dead = two_colours("lan-chat", door.address, {"green": own_address()})
+    door.runtime.apply(dead)
+    start = door.runtime.errors("lan-chat")
+    door.runtime.set_colour("lan-chat", "green")
+    assert answering(door)[0] == 503
+    assert door.runtime.errors("lan-chat").since(start).responses_5xx == 1
