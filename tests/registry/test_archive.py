@@ -14,6 +14,7 @@ import pytest
 
 from installer.errors import SealiftError
 from installer.registry.archive import EdgeImage, ImageArchiveSink, archive_path, kept_archive
+from installer.registry.bundled import load_image
 
 from .cargo import MIB, Cargo, Picture, digest, layer
 
@@ -58,6 +59,30 @@ def test_engine_loads_each_archive_under_the_right_id(
         image = engine.images.get(archive.tag)
         assert image.id in archive.ids
         assert image.labels == {"picture": picture.name}
+
+
+@pytest.mark.e2e
+def test_image_comes_back_from_its_archive_after_a_prune(
+    cargo: Cargo, engine: docker.DockerClient, tmp_path: Path
+) -> None:
+    archive = write(cargo, tmp_path)["shelf"]
+    image_id = load_image(archive)
+    assert image_id in archive.ids
+    archive.path.rename(tmp_path / "elsewhere")
+    assert load_image(archive) == image_id, "read again although the engine has it"
+    (tmp_path / "elsewhere").rename(archive.path)
+
+    engine.images.remove(image_id, force=True)
+    assert load_image(archive) == image_id
+
+
+@pytest.mark.e2e
+def test_refuses_an_archive_with_another_image_in_it(cargo: Cargo, engine: docker.DockerClient, tmp_path: Path) -> None:
+    archives = write(cargo, tmp_path)
+    archives["door"].path.rename(archives["shelf"].path)
+    with pytest.raises(SealiftError) as refusal:
+        load_image(archives["shelf"])
+    assert refusal.value.id == "engine-failed"
 
 
 def test_archive_is_an_oci_layout_too(tmp_path: Path) -> None:

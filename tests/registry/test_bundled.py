@@ -31,7 +31,9 @@ Make = Callable[[], BundledService]
 
 
 @pytest.fixture
-def registry_image(edge_images: dict[str, str], wide_cache: Path, tmp_path: Path) -> EdgeImage:
+def registry_image(
+    edge_images: dict[str, str], engine: docker.DockerClient, wide_cache: Path, tmp_path: Path
+) -> EdgeImage:
     """The registry's image as an archive in a state dir, taken from the layout that the build made."""
     layout = wide_cache / "edge/registry-layout"
     index = json.loads((layout / "index.json").read_text())
