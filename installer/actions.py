@@ -38,6 +38,14 @@ class Unpack(Closed):
     images: tuple[Name, ...]
 
 
+class RemoveNetwork(Closed):
+    """A colour's network is gone."""
+
+    kind: Literal["remove-network"] = "remove-network"
+    name: str
+    remove: Command
+
+
 class StartRegistry(Closed):
     """The bundled registry runs from this image of the bundle, and answers."""
 
@@ -128,8 +136,9 @@ class ApplyEdge(Closed):
 
 
 class Question(Closed):
-    """An HTTP question and the answer that counts."""
+    """An HTTP question, the answer that counts, and the service whose logs say more."""
 
+    service: Name
     url: str
     expect: int
     contains: str | None
@@ -181,6 +190,7 @@ class Commit(Closed):
 Action = Annotated[
     RunCommands
     | EnsureNetwork
+    | RemoveNetwork
     | Unpack
     | StartRegistry
     | RemoveRegistry

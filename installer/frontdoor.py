@@ -28,13 +28,11 @@ def preview_port(preview: Preview, index: int, entry_number: int) -> int:
     return ports[number]
 
 
-def pem_name(product: str, entry: str) -> str:
-    """The certificate file of an entry point, inside the edge's folder."""
-    return f"tls/{product}.{entry}.pem"
+def frontends(release: Release, site: Site, index: int, pems: Mapping[str, str]) -> tuple[Frontend, ...]:
+    """One frontend per entry point; ``pems`` names the certificate file of each that has one.
 
-
-def frontends(release: Release, site: Site, index: int, preview: Colour | None) -> tuple[Frontend, ...]:
-    """One frontend per entry point. Raises ``entry-point-unbound`` (7), naming all that the site file lacks."""
+    Raises ``entry-point-unbound`` (7), naming all that the site file lacks.
+    """
     unbound = [name for name in release.entry_points if site.binding(release.product, name) is None]
     if unbound:
         raise SealiftError(
@@ -53,9 +51,9 @@ def frontends(release: Release, site: Site, index: int, preview: Colour | None) 
                 entry=name,
                 protocol=entry.protocol,
                 bind=binding.bind,
-                tls_pem=pem_name(release.product, name) if binding.tls else None,
+                tls_pem=pems.get(name),
                 preview_bind=f"{site.preview.bind}:{preview_port(site.preview, index, number)}",
-                preview_colour=preview,
+                preview_colour=None,
             )
         )
     return tuple(found)

@@ -1,21 +1,16 @@
-"""What must hold on this host before anything is written: ports, disk, addresses, tools."""
+"""What must hold on this host before anything is written: ports and room on its disks."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
-from installer.addresses import parse_routes, refuse_overlap
 from installer.edge.config import EdgeConfig, Frontend, split_bind
 from installer.errors import SealiftError
 from installer.registry.images import Needs
-from installer.site import Site
 from installer.words import size
-
-_ROUTES = Path("/proc/net/route")
 
 
 def check_ports(fronts: Iterable[Frontend], held: EdgeConfig | None, more: Iterable[str] = ()) -> None:
@@ -56,26 +51,6 @@ def check_disk(needs: Needs, state_dir: Path, engine_root: Path | None) -> tuple
                 hint="free some space: docker image prune removes what no container uses",
             )
     return () if len(places) == 2 else ("free space of the engine: its folder cannot be seen from here",)
-
-
-def check_addresses(site: Site, own: Collection[str]) -> None:
-    """The site's subnet must be nobody else's. ``own``: networks that are ours already. Raises ``address-pool`` (7)."""
-    if _ROUTES.exists():
-        routes = parse_routes(_ROUTES.read_text())
-        refuse_overlap(site.network.subnet, [route for route in routes if str(route.network) not in own])
-
-
-def check_certificates(site: Site, product: str, entries: Iterable[str]) -> None:
-    """Certificates and keys that the site names can be read. Raises ``certificate-missing`` (7)."""
-    for entry in entries:
-        binding = site.binding(product, entry)
-        for path in (binding.tls.certificate, binding.tls.key) if binding and binding.tls else ():
-            if not os.access(path, os.R_OK):
-                raise SealiftError(
-                    "certificate-missing",
-                    f"cannot read {path}, which entry point {entry} needs",
-                    hint="put the certificate and its key there, or correct entry_points in site.yaml",
-                )
 
 
 def _listen(address: str, port: int) -> None:

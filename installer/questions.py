@@ -27,7 +27,12 @@ def questions(release: Release, fronts: tuple[Frontend, ...], *, preview: bool) 
         address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - where to ask, not bind
         host = f"[{address}]" if ":" in address else address
         found.append(
-            Question(url=f"{scheme}://{host}:{port}{smoke.http}", expect=smoke.expect, contains=smoke.contains)
+            Question(
+                service=release.entry_points[smoke.entry].service,
+                url=f"{scheme}://{host}:{port}{smoke.http}",
+                expect=smoke.expect,
+                contains=smoke.contains,
+            )
         )
     return tuple(found)
 

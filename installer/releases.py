@@ -90,10 +90,15 @@ def load_kept(state_dir: Path, ref: ReleaseRef, policy: TrustPolicy) -> KeptRele
     return KeptRelease(verified, ref, folder)
 
 
-def list_kept(state_dir: Path, product: str) -> list[str]:
-    """Folder names of the kept releases of a product."""
-    folder = state_dir / "releases" / product
-    return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
+def list_kept(state_dir: Path, product: str) -> list[ReleaseRef]:
+    """The kept releases of a product, as their folders call themselves; :func:`load_kept` tells whether it is true."""
+    found = []
+    for place in sorted((state_dir / "releases" / product).glob("[!.]*/release.json")):
+        version = place.parent.name.rpartition("-")[0]
+        digest = str(Digest.of(place.read_bytes()))
+        if place.parent.name == f"{version}-{digest[7:15]}":
+            found.append(ReleaseRef(product=product, version=version, digest=digest))
+    return found
 
 
 def _damaged(ref: ReleaseRef, folder: Path, why: str) -> SealiftError:

@@ -63,7 +63,7 @@ def install_secrets(site: Site, product: str, names: Iterable[str], state_dir: P
     """
     warnings: list[str] = []
     contents = {name: _read(site, product, name, warnings) for name in sorted(set(names))}
-    key = _fingerprint_key(state_dir)
+    key = fingerprint_key(state_dir)
     files = {}
     for name, content in contents.items():
         path = copy_path(state_dir, product, name)
@@ -73,6 +73,18 @@ def install_secrets(site: Site, product: str, names: Iterable[str], state_dir: P
         message = f"{product}/{name}".encode() + b"\0" + content
         files[name] = SecretFile(str(path), hmac.new(key, message, "sha256").hexdigest())
     return SecretSet(files, tuple(warnings))
+
+
+def planned_secrets(site: Site, product: str, names: Iterable[str], state_dir: Path) -> dict[str, SecretFile]:
+    """What :func:`install_secrets` will make of ``names``; copies nothing. Raises ``secret-missing`` (7)."""
+    key = fingerprint_key(state_dir)
+    planned = {}
+    for name in sorted(set(names)):
+        message = f"{product}/{name}".encode() + b"\0" + _read(site, product, name, [])
+        planned[name] = SecretFile(
+            str(copy_path(state_dir, product, name)), hmac.new(key, message, "sha256").hexdigest()
+        )
+    return planned
 
 
 def _read(site: Site, product: str, name: str, warnings: list[str]) -> bytes:
@@ -104,7 +116,8 @@ def _read(site: Site, product: str, name: str, warnings: list[str]) -> bytes:
     return content
 
 
-def _fingerprint_key(state_dir: Path) -> bytes:
+def fingerprint_key(state_dir: Path) -> bytes:
+    """The key of this state dir's fingerprints, made on first use."""
     path = make_folder(state_dir / "secrets") / ".fingerprint-key"
     if not path.exists():
         write_durably(path, os.urandom(32), 0o600)

@@ -20,6 +20,7 @@ from installer.actions import (
     LoadContent,
     Question,
     RemoveEdge,
+    RemoveNetwork,
     RemoveRegistry,
     RunCommands,
     SetColour,
@@ -28,6 +29,7 @@ from installer.actions import (
     Unpack,
     Watch,
 )
+from installer.addresses import product_slice
 from installer.bundle.release import Release
 from installer.edge.config import Backend, EdgeConfig, Frontend
 from installer.names import Colour, Names, Part, other
@@ -62,6 +64,7 @@ class Builder:
     door_questions: tuple[Question, ...]
     edge: str | None
     registry: str | None
+    from_media: bool
     secrets: tuple[str, ...]
     base_digest: str | None
     now: str
@@ -71,10 +74,11 @@ class Builder:
         """Whether nothing of this product serves yet."""
         return self.product.current is None
 
-    def bring_in(self) -> list[Step]:
-        """Media to registry and release folder. Touches nothing that runs."""
+    def open_registry(self) -> list[Step]:
+        """The site's registry, where it doesn't run yet, from the media or from our archive."""
         steps = []
-        if images := tuple(sorted({name for name in (self.edge, self.registry) if name is not None})):
+        images = tuple(sorted({name for name in (self.edge, self.registry) if name is not None}))
+        if images and self.from_media:
             steps.append(
                 Step(
                     name="unpack",
@@ -90,21 +94,25 @@ class Builder:
                     intent=f"start the site's registry on {self._listen}",
                     prepares=True,
                     actions=(StartRegistry(image=self.registry),),
-                    undo=(RemoveRegistry(),),
+                    undo=(RemoveRegistry(),) if self.state.registry is None else (),
                 )
             )
+        return steps
+
+    def bring_in(self) -> list[Step]:
+        """Media to registry and release folder. Touches nothing that runs."""
+        if not self.from_media:
+            return []
         keep, forget = KeepRelease(release=self.ref), ForgetRelease(release=self.ref)
-        undo: tuple[Action, ...] = () if self._held else (forget,)
-        steps.append(
+        return [
             Step(
                 name="load",
                 intent="verify every byte and load the images into the registry, in one read",
                 prepares=True,
                 actions=(LoadContent(), InstallSecrets(product=self.ref.product, names=self.secrets), keep),
-                undo=undo,
+                undo=() if self._held else (forget,),
             )
-        )
-        return steps
+        ]
 
     def open_front_door(self) -> list[Step]:
         """HAProxy, where it doesn't run yet. Answers 503 until the switch."""
@@ -129,11 +137,13 @@ class Builder:
             for colour in (self.colour, other(self.colour))
         )
         undo = tuple(
-            RunCommands(commands=(self.target.remove_network(colour),)) for colour in (self.colour, other(self.colour))
+            RemoveNetwork(name=self.names.network(product, colour), remove=self.target.remove_network(colour))
+            for colour in (self.colour, other(self.colour))
         )
+        subnet = product_slice(self.site.network.subnet, self.product.index)
         return Step(
             name="networks",
-            intent=f"a network of its own for each colour, in {self.target.product_subnet}",
+            intent=f"a network of its own for each colour, in {subnet}",
             actions=networks,
             undo=undo if self.first else (),
         )
@@ -147,12 +157,12 @@ class Builder:
         return [
             Step(
                 name="base",
-                intent=f"bring the stateful services up to date{downtime}: {', '.join(self.target.services('base'))}",
+                intent=f"bring the stateful services up to date{downtime}: {', '.join(services(self.release, 'base'))}",
                 actions=(
-                    RunCommands(commands=(*self.target.pull("base"), *self.target.up("base"))),
+                    RunCommands(commands=(self.target.pull("base"), self.target.up("base"))),
                     self._healthy("base"),
                 ),
-                undo=(RunCommands(commands=undo),),
+                undo=(RunCommands(commands=(undo,)),),
             )
         ]
 
@@ -160,17 +170,13 @@ class Builder:
         """The new release beside the old one."""
         return Step(
             name=f"start-{self.colour}",
-            intent=f"start {self.release.version} as {self.colour}: {', '.join(self.target.services(self.colour))}",
+            intent=f"start {self.release.version} as {self.colour}: {', '.join(services(self.release, self.colour))}",
             actions=(
                 RunCommands(
-                    commands=(
-                        *self.target.down(self.colour),
-                        *self.target.pull(self.colour),
-                        *self.target.up(self.colour),
-                    )
+                    commands=(self.target.down(self.colour), self.target.pull(self.colour), self.target.up(self.colour))
                 ),
             ),
-            undo=(RunCommands(commands=self.target.down(self.colour)),),
+            undo=(RunCommands(commands=(self.target.down(self.colour),)),),
         )
 
     def health(self) -> Step:
@@ -243,8 +249,8 @@ class Builder:
             Step(
                 name=f"retire-{old}",
                 intent=f"take {old} down",
-                actions=(RunCommands(commands=self._old.down(old)),),
-                undo=(RunCommands(commands=self._old.up(old)), self._old_healthy(old)),
+                actions=(RunCommands(commands=(self._old.down(old),)),),
+                undo=(RunCommands(commands=(self._old.up(old),)), self._old_healthy(old)),
             ),
         ]
 
@@ -301,11 +307,17 @@ class Builder:
         return mark if mark is not None and mark.higher_than(here) else here
 
 
+def services(release: Release, part: Part) -> tuple[str, ...]:
+    """Names of the release's services in a part: stateful ones are the base, the others live in a colour."""
+    wanted = "shared" if part == "base" else "none"
+    return tuple(sorted(name for name, service in release.services.items() if service.state == wanted))
+
+
 def _await(release: Release, target: ComposeTarget, part: Part, site: Site) -> AwaitHealthy:
     return AwaitHealthy(
         product=release.product,
         part=part,
-        services={name: release.services[name].health for name in target.services(part)},
+        services={name: release.services[name].health for name in services(release, part)},
         timeout=site.timing.health,
         settle=site.timing.settle,
     )

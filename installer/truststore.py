@@ -9,6 +9,7 @@ from installer.bundle.digest import Digest
 from installer.bundle.trust import MAX_ROOT_BYTES, TrustPolicy
 from installer.durable import make_folder, write_durably
 from installer.errors import SealiftError
+from installer.secretfiles import fingerprint_key
 
 _ROOT: Final = "root.json"
 
@@ -36,6 +37,7 @@ def provision(state_dir: Path, source: Path, fingerprint: str) -> TrustPolicy:
         )
     make_folder(place.parent)
     write_durably(place, raw, 0o600)
+    fingerprint_key(state_dir)  # made now, so that a later refusal has written nothing
     return policy
 
 

@@ -20,7 +20,7 @@ def registry_address(site: Site) -> RegistryAddress:
 
 
 def registry_client(site: Site, state_dir: Path) -> RegistryClient:
-    """A client that the registry lets in. Raises ``registry-*`` (9), ``secret-missing``, ``certificate-missing`` (7)."""
+    """A client that the registry lets in. Raises ``registry-*`` (9), ``secret-missing`` (7)."""
     if site.registry.bundled is not None:
         return BundledService.of(state_dir, site.registry.bundled.listen, site.target.engine).client()
     credentials = site.registry.credentials

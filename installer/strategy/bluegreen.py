@@ -6,10 +6,11 @@ from installer.plan import Step
 from installer.steps import Builder
 
 
-def blue_green(upgrade: Builder, *, from_media: bool) -> tuple[Step, ...]:
+def blue_green(upgrade: Builder) -> tuple[Step, ...]:
     """Bring it in, start it beside the old one, look at it, switch, watch, let the old one go."""
     return (
-        *(upgrade.bring_in() if from_media else ()),
+        *upgrade.open_registry(),
+        *upgrade.bring_in(),
         *upgrade.open_front_door(),
         upgrade.join_networks(),
         *upgrade.update_base(),

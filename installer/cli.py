@@ -1,0 +1,252 @@
+"""The site program's verbs: parse, call, show. ``install`` on the media and ``sealift`` on the host are the same."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from installer import __version__
+from installer.errors import SealiftError
+from installer.hostprogram import ensure_on_host, hand_over_if_needed
+from installer.site import DEFAULT_SITE_FILE, DEFAULT_STATE_DIR, load_site
+from installer.talk import Table, Talk, run_cli
+
+_ANYWHERE: Final = ("--state-dir", "--site")
+_FLAGS: Final = ("--json", "--quiet", "--help", "--version")
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+trust = typer.Typer(no_args_is_help=True, help="whom this host trusts")
+site = typer.Typer(no_args_is_help=True, help="what this site decides by itself")
+app.add_typer(trust, name="trust")
+app.add_typer(site, name="site")
+_VERBS: Final = frozenset({"install", "verify", "status", "history", "rollback", "remove", "trust", "site"})
+
+
+class _Places:
+    """Where this run looks, settled by options, then the environment, then defaults."""
+
+    state_dir: Path = DEFAULT_STATE_DIR
+    site_file: Path = DEFAULT_SITE_FILE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code; the host's own program takes over where it has to judge."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    hand_over_if_needed(arguments)
+    return run_cli(app, _with_verb(arguments), program=Path(sys.argv[0]).stem or "sealift", anywhere=_ANYWHERE)
+
+
+def _with_verb(arguments: list[str]) -> list[str]:
+    """On the media, options alone mean ``install``."""
+    if "SEALIFT_MEDIA" not in os.environ or {"--help", "--version"} & set(arguments):
+        return arguments
+    words = iter(arguments)
+    for word in words:
+        if word in _ANYWHERE:
+            next(words, None)
+        elif word in _VERBS:
+            return arguments
+        elif not word.startswith("-"):
+            break
+    return ["install", *arguments]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"sealift {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def places(
+    state_dir: Annotated[
+        Path, typer.Option(envvar="SEALIFT_STATE_DIR", help="where this host keeps its state", show_default=True)
+    ] = DEFAULT_STATE_DIR,
+    site_file: Annotated[
+        Path | None,
+        typer.Option("--site", envvar="SEALIFT_SITE", help="the site file (default: /etc/sealift/site.yaml)"),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="print the version and leave")
+    ] = False,
+) -> None:
+    """Verify a release bundle and bring it into service. --json and --quiet work with every verb."""
+    _Places.state_dir = state_dir.absolute()
+    fallback = state_dir / "site.yaml"
+    _Places.site_file = site_file or (
+        fallback if not DEFAULT_SITE_FILE.exists() and fallback.exists() else DEFAULT_SITE_FILE
+    )
+
+
+@app.command()
+def install(
+    context: typer.Context,
+    path: Annotated[Path | None, typer.Argument(help="the bundle or the media folder")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="the same, as an option")] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify/--quick", help="check every byte before anything is touched, or only what is used")
+    ] = True,
+    strategy: Annotated[
+        str | None, typer.Option(help="blue-green (the site file or the release decide otherwise)")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and change nothing")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask, even on a terminal")] = False,
+) -> None:
+    """Bring the release of a bundle into service (without a path: the one beside this program)."""
+    from installer.report import show_outcome
+    from installer.upgrade import Request, upgrade
+
+    talk: Talk = context.obj
+    media = path or bundle or _beside()
+    if not dry_run:
+        ensure_on_host()
+    request = Request(_Places.state_dir, _Places.site_file, media, strategy, quick=not verify, dry_run=dry_run)
+    approve = (
+        (lambda question: True) if yes or not sys.stdin.isatty() else (lambda question: talk.confirm(question, "--yes"))
+    )
+    show_outcome(talk, upgrade(request, talk, approve))
+
+
+@app.command()
+def verify(
+    context: typer.Context, path: Annotated[Path, typer.Argument(help="the bundle or the media folder")]
+) -> None:
+    """Check every byte and every signature against this host's trust. Changes nothing."""
+    from installer.media import open_media
+    from installer.report import show_verified
+    from installer.truststore import load_policy
+
+    talk: Talk = context.obj
+    media = open_media(path, load_policy(_Places.state_dir))
+    with talk.progress("verify", media.size) as meter:
+        media.read([], progress=meter.advance)
+    show_verified(talk, media.verified)
+
+
+@app.command()
+def status(context: typer.Context) -> None:
+    """What runs here, since when, healthy or not."""
+    from installer.report import show_status
+    from installer.status import observe_status
+
+    show_status(context.obj, observe_status(_Places.state_dir, _Places.site_file))
+
+
+@app.command()
+def history(context: typer.Context) -> None:
+    """What was done here."""
+    from installer.journal import Journal
+    from installer.report import show_history
+
+    show_history(context.obj, Journal(_Places.state_dir).runs())
+
+
+@app.command()
+def rollback(
+    context: typer.Context,
+    to: Annotated[str | None, typer.Option(help="a version that ran here (default: the one before)")] = None,
+    product: Annotated[str | None, typer.Option(help="which product, where there are several")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and change nothing")] = False,
+) -> None:
+    """Back to a release that this host has run and kept: whole, without the media."""
+    from installer.report import show_outcome
+    from installer.upgrade import rollback as roll_back
+
+    talk: Talk = context.obj
+    show_outcome(talk, roll_back(_Places.state_dir, _Places.site_file, talk, to=to, product=product, dry_run=dry_run))
+
+
+@app.command()
+def remove(
+    context: typer.Context,
+    product: Annotated[str | None, typer.Option(help="which product, where there are several")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Take a product off the host; its data volumes stay. The last one takes front door and registry with it."""
+    from installer.removal import remove as take_off
+
+    talk: Talk = context.obj
+    if not yes and not talk.confirm("take the product off this host?", "--yes"):
+        raise SealiftError("interrupted", "nothing was removed", hint="answer y, or use --yes")
+    removed = take_off(_Places.state_dir, _Places.site_file, talk, product)
+    talk.result(f"removed {removed}; its data volumes are still there", {"removed": removed})
+
+
+@trust.command("init")
+def trust_init(
+    context: typer.Context,
+    root: Annotated[Path, typer.Argument(help="root.json, as the vendor gave it to you")],
+    fingerprint: Annotated[str, typer.Option(help="its fingerprint, which came by another way than the media")],
+) -> None:
+    """Tell this host, once, whom to trust."""
+    from installer.truststore import provision
+
+    talk: Talk = context.obj
+    ensure_on_host()
+    policy = provision(_Places.state_dir, root, fingerprint)
+    _show_policy(talk, policy.product, policy.root_version, f"this host now trusts {root}")
+
+
+@trust.command("show")
+def trust_show(context: typer.Context) -> None:
+    """Whom this host trusts."""
+    from installer.truststore import load_policy
+
+    policy = load_policy(_Places.state_dir)
+    talk: Talk = context.obj
+    rows = [
+        (role, f"{rule.threshold} of", ", ".join(f"{key.name} {key.fingerprint}" for key in rule.keys))
+        for role, rule in sorted(policy.roles.items())
+    ]
+    value: dict[str, object] = {
+        "product": policy.product,
+        "version": policy.root_version,
+        "roles": {
+            role: {"threshold": rule.threshold, "keys": [str(key.fingerprint) for key in rule.keys]}
+            for role, rule in sorted(policy.roles.items())
+        },
+    }
+    talk.result(Table(("role", "needs", "keys"), tuple(rows), f"root version {policy.root_version}"), value)
+
+
+@site.command("init")
+def site_init(context: typer.Context) -> None:
+    """Write a complete, commented site file, unless there is one."""
+    talk: Talk = context.obj
+    place = _Places.site_file
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("x", encoding="utf-8") as file:
+            file.write(resources.files("installer").joinpath("site.example.yaml").read_text(encoding="utf-8"))
+    except FileExistsError as error:
+        raise SealiftError(
+            "output-exists", f"{place} is there already", hint="edit it; sealift site check reads it"
+        ) from error
+    talk.result(f"wrote {place}: edit it, then run: sealift site check", {"site": str(place)})
+
+
+@site.command("check")
+def site_check(context: typer.Context) -> None:
+    """Is the site file right?"""
+    talk: Talk = context.obj
+    found = load_site(_Places.site_file)
+    talk.result(f"{_Places.site_file} is a valid site file for {found.site}", {"valid": True, "site": found.site})
+
+
+def _show_policy(talk: Talk, product: str | None, version: int, line: str) -> None:
+    talk.result(
+        f"{line} (root version {version}, for {product or 'any product'})", {"product": product, "version": version}
+    )
+
+
+def _beside() -> Path:
+    media = os.environ.get("SEALIFT_MEDIA")
+    if media is None:
+        raise SealiftError("bad-option", "which bundle?", hint="name it: sealift install /media/usb")
+    return Path(media)

@@ -1,0 +1,59 @@
+"""Containers and networks of products: commands of the target, and waiting until they serve."""
+
+from __future__ import annotations
+
+from installer import actions as act
+from installer.commands import Command
+from installer.inventory import Replica
+from installer.performers.host import Handlers, Host
+from installer.system import run
+from installer.targets.health import await_healthy
+from installer.targets.probe import Probe
+
+_LOG_LINES = 15
+
+
+class Containers:
+    """Runs what targets translate steps to."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def handlers(self) -> Handlers:
+        return {
+            act.RunCommands: self._run_commands,
+            act.EnsureNetwork: self._ensure_network,
+            act.RemoveNetwork: self._remove_network,
+            act.AwaitHealthy: self._await_healthy,
+        }
+
+    def _run_commands(self, action: act.RunCommands) -> None:
+        for command in action.commands:
+            self._run(command)
+
+    def _ensure_network(self, action: act.EnsureNetwork) -> None:
+        if not self._host.inventory.network_exists(action.name):
+            self._run(action.create)
+
+    def _remove_network(self, action: act.RemoveNetwork) -> None:
+        if self._host.inventory.network_exists(action.name):
+            self._run(action.remove)
+
+    def _await_healthy(self, action: act.AwaitHealthy) -> None:
+        inventory = self._host.inventory
+
+        def observe() -> tuple[Replica, ...]:
+            return inventory.observe(action.product).of(action.product, action.part)
+
+        await_healthy(
+            observe,
+            Probe(inventory),
+            action.services,
+            timeout=action.timeout,
+            settle=action.settle,
+            logs=lambda replica: inventory.last_log_lines(replica.id, _LOG_LINES),
+        )
+
+    def _run(self, command: Command) -> None:
+        self._host.talk.say(f"  $ {command}")
+        run(command)

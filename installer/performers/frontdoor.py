@@ -1,0 +1,114 @@
+"""The front door: configuration, smoke questions, the switch, watching and draining; and the record of what serves."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Final
+
+from installer import actions as act
+from installer.edge.answers import Counters
+from installer.edge.files import write_pem
+from installer.errors import SealiftError
+from installer.names import Colour
+from installer.performers.host import Handlers, Host
+from installer.questions import ask
+from installer.state import load_state
+
+_POLL: Final = 0.5
+_FEW_5XX: Final = 5
+_SHARE_5XX: Final = 100  # one answer in so many may be a 5xx: products have their own
+
+
+class FrontDoor:
+    """Changes what people reach."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def handlers(self) -> Handlers:
+        return {
+            act.InstallCertificates: self._install_certificates,
+            act.ApplyEdge: self._apply_edge,
+            act.AskSmoke: self._ask_smoke,
+            act.SetColour: self._set_colour,
+            act.Watch: self._watch,
+            act.Drain: self._drain,
+            act.Commit: self._commit,
+        }
+
+    def _install_certificates(self, action: act.InstallCertificates) -> None:
+        for item in action.certificates:
+            write_pem(self._host.edge_folder, item.product, item.entry, Path(item.certificate), Path(item.key))
+
+    def _apply_edge(self, action: act.ApplyEdge) -> None:
+        self._host.edge().apply(action.config)
+        self._host.remember(edge_config=action.config)
+
+    def _ask_smoke(self, action: act.AskSmoke) -> None:
+        if action.part != "base":
+            self._await_ready(action.product, action.part)
+        for question in action.questions:
+            self._host.talk.say(f"  ask {question.url}")
+            self._ask(question, action.product, action.part)
+
+    def _set_colour(self, action: act.SetColour) -> None:
+        if action.colour is not None:
+            self._await_ready(action.product, action.colour)
+        self._host.edge().set_colour(action.product, action.colour)
+
+    def _watch(self, action: act.Watch) -> None:
+        edge = self._host.edge()
+        before = edge.errors(action.product)
+        began = time.monotonic()
+        while (left := began + action.seconds - time.monotonic()) > 0:
+            time.sleep(min(_POLL, left))
+            why = _broken(edge.errors(action.product).since(before))
+            if why is None and not edge.ready(action.product, action.colour):
+                why = "it stopped being healthy"
+            if why is not None:
+                error = SealiftError(
+                    "edge-failed",
+                    f"{time.monotonic() - began:.0f} s after the switch: {why}",
+                    hint="the log lines of the new release say more",
+                )
+                raise self._host.with_logs(error, action.product, action.colour)
+        for question in action.questions:
+            self._ask(question, action.product, action.colour)
+
+    def _drain(self, action: act.Drain) -> None:
+        edge = self._host.edge()
+        deadline = time.monotonic() + action.seconds
+        while (count := sum(edge.sessions(name) for name in action.backends)) and time.monotonic() < deadline:
+            time.sleep(_POLL)
+        self._host.talk.say(f"  {count} sessions were still open" if count else "  nobody uses it any more")
+
+    def _commit(self, action: act.Commit) -> None:
+        state = load_state(self._host.state_dir).with_product(action.product)
+        self._host.remember(products=state.products, edge_config=action.edge_config)
+
+    def _await_ready(self, product: str, colour: Colour) -> None:
+        """HAProxy checks the servers itself; until then it has only our word."""
+        edge, deadline = self._host.edge(), time.monotonic() + self._host.site.timing.health
+        while not edge.ready(product, colour):
+            if time.monotonic() > deadline:
+                error = SealiftError(
+                    "edge-failed", f"the front door does not find {colour} healthy", hint="see its logs"
+                )
+                raise self._host.with_logs(error, product, colour)
+            time.sleep(_POLL / 5)
+
+    def _ask(self, question: act.Question, product: str, part: str) -> None:
+        try:
+            ask(question)
+        except SealiftError as error:
+            raise self._host.with_logs(error, product, part, question.service) from error
+
+
+def _broken(seen: Counters) -> str | None:
+    """What people suffered since the switch, or None where it is nothing to go back for."""
+    if seen.connection_errors or seen.response_errors:
+        return f"{seen.connection_errors + seen.response_errors} broken connections in {seen.requests} requests"
+    if seen.responses_5xx > max(_FEW_5XX, seen.requests // _SHARE_5XX):
+        return f"{seen.responses_5xx} answers 5xx in {seen.requests} requests"
+    return None

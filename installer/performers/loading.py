@@ -1,0 +1,56 @@
+"""From the media to this host: images to the registry, tools and secrets to their places, the release's own folder."""
+
+from __future__ import annotations
+
+import shutil
+
+from installer import actions as act
+from installer.durable import make_folder, write_folder
+from installer.media import ToolSink
+from installer.performers.host import Handlers, Host, Incoming, require
+from installer.registry.access import install_credentials, registry_client
+from installer.registry.load import RegistrySink
+from installer.releases import keep, release_folder
+from installer.secretfiles import install_secrets
+
+
+class Loading:
+    """Touches nothing that runs."""
+
+    def __init__(self, host: Host, incoming: Incoming | None) -> None:
+        self._host, self._incoming = host, incoming
+
+    def handlers(self) -> Handlers:
+        return {
+            act.LoadContent: self._load_content,
+            act.InstallSecrets: self._install_secrets,
+            act.KeepRelease: self._keep_release,
+            act.ForgetRelease: self._forget_release,
+        }
+
+    def _load_content(self, _: act.LoadContent) -> None:
+        incoming = require(self._incoming)
+        media, talk = incoming.media, self._host.talk
+        install_credentials(self._host.site, self._host.state_dir)
+        registry = RegistrySink(registry_client(self._host.site, self._host.state_dir), media.release)
+        with talk.progress("verify and load", media.size) as meter:
+            tools = ToolSink(self._host.state_dir)
+            not_checked = media.read([registry, tools], progress=meter.advance, quick=incoming.quick)
+        registry.finish_manifests()
+        if not_checked:
+            talk.warn(f"not checked, because nobody needed them: {len(not_checked)} members of the bundle")
+
+    def _install_secrets(self, action: act.InstallSecrets) -> None:
+        for warning in install_secrets(self._host.site, action.product, action.names, self._host.state_dir).warnings:
+            self._host.talk.warn(warning)
+
+    def _keep_release(self, _: act.KeepRelease) -> None:
+        incoming = require(self._incoming)
+        rendered = incoming.rendered
+        keep(self._host.state_dir, incoming.media.verified, incoming.media.files, rendered.files)
+        if rendered.base_folder is not None and not rendered.base_folder.exists():
+            make_folder(rendered.base_folder.parent)
+            write_folder(rendered.base_folder, {path: (data, 0o644) for path, data in rendered.base_files.items()})
+
+    def _forget_release(self, action: act.ForgetRelease) -> None:
+        shutil.rmtree(release_folder(self._host.state_dir, action.release), ignore_errors=True)

@@ -1,0 +1,89 @@
+"""The site's own services, registry and front door: started from archives of our own, taken away again."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from installer import actions as act
+from installer.bundle.release import Descriptor, Image
+from installer.edge import lifecycle
+from installer.errors import SealiftError
+from installer.performers.host import Handlers, Host, Incoming, require
+from installer.registry.archive import EdgeImage as EdgeArchive
+from installer.registry.archive import ImageArchiveSink, kept_archive
+from installer.registry.bundled import BundledService, load_image
+from installer.site import BundledRegistry
+from installer.state import EdgeImage, load_state
+
+
+class SiteServices:
+    """They belong to the site and not to a product, and outlive both."""
+
+    def __init__(self, host: Host, incoming: Incoming | None) -> None:
+        self._host, self._incoming = host, incoming
+
+    def handlers(self) -> Handlers:
+        return {
+            act.Unpack: self._unpack,
+            act.StartRegistry: self._start_registry,
+            act.RemoveRegistry: self._remove_registry,
+            act.StartEdge: self._start_edge,
+            act.RemoveEdge: self._remove_edge,
+        }
+
+    def _unpack(self, action: act.Unpack) -> None:
+        media = require(self._incoming).media
+        sink = ImageArchiveSink(media.release, action.images, self._archives)
+        with self._host.talk.progress("unpack", media.size) as meter:
+            media.read([sink], progress=meter.advance, quick=True)
+
+    def _start_registry(self, action: act.StartRegistry) -> None:
+        archive = self._archive(action.image, load_state(self._host.state_dir).registry)
+        self._registry().start(archive)
+        self._host.remember(registry=_record(archive, load_image(archive, self._host.engine)))
+
+    def _remove_registry(self, _: act.RemoveRegistry) -> None:
+        self._registry().remove()
+        self._host.remember(registry=None)
+
+    def _start_edge(self, action: act.StartEdge) -> None:
+        archive = self._archive(action.image, load_state(self._host.state_dir).edge)
+        image_id = load_image(archive, self._host.engine)
+        lifecycle.start(self._host.names, image_id, self._host.edge_folder, action.config, engine=self._host.engine)
+        self._host.remember(edge=_record(archive, image_id))
+
+    def _remove_edge(self, _: act.RemoveEdge) -> None:
+        lifecycle.stop(self._host.names, engine=self._host.engine)
+        shutil.rmtree(self._host.edge_folder, ignore_errors=True)
+        self._host.remember(edge=None, edge_config=None)
+
+    @property
+    def _archives(self) -> Path:
+        return self._host.state_dir / "archives"
+
+    def _registry(self) -> BundledService:
+        settings = self._host.site.registry.bundled or BundledRegistry()
+        return BundledService.of(self._host.state_dir, settings.listen, self._host.engine)
+
+    def _archive(self, name: str, kept: EdgeImage | None) -> EdgeArchive:
+        """The archive of what this host ran already, else the one that the media brought."""
+        image = require(self._incoming).media.release.image(name) if kept is None else _image(kept)
+        archive = kept_archive(self._archives, image)
+        if archive is None:
+            raise SealiftError(
+                "engine-failed",
+                f"our archive of {image.name} is missing or damaged",
+                hint="install from the media again",
+            )
+        return archive
+
+
+def _record(archive: EdgeArchive, image_id: str) -> EdgeImage:
+    return EdgeImage(name=archive.name, digest=archive.digest, archive=str(archive.path), image_id=image_id)
+
+
+def _image(kept: EdgeImage) -> Image:
+    """An edge image by what the state knows of it: enough to find its archive."""
+    manifest = Descriptor(media_type="application/octet-stream", digest=kept.digest, size=0)
+    return Image(name=kept.name, reference=kept.name, digest=kept.digest, manifests=(manifest,), blobs=())

@@ -1,0 +1,64 @@
+"""Takes a product off the host, data volumes excepted; with the last one go the front door and the registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from installer import frontdoor
+from installer.actions import ApplyEdge, RemoveEdge, RemoveNetwork, RemoveRegistry, RunCommands, SetColour
+from installer.inventory import Inventory, find_compose
+from installer.lock import locked
+from installer.names import COLOURS, Names, Part
+from installer.performers import Host, Performer
+from installer.planning import Lacking, Scene, choose_product
+from installer.registry.access import docker_config_folder
+from installer.releases import load_kept
+from installer.site import load_site
+from installer.state import load_state
+from installer.talk import Talk
+from installer.targets.compose import engine_environment
+from installer.truststore import load_policy
+
+_PARTS: tuple[Part, ...] = ("green", "blue", "base")
+
+
+def remove(state_dir: Path, site_file: Path, talk: Talk, wanted: str | None) -> str:
+    """Take the product off and return its name. Raises ``not-initialised`` (2) and what the engine refuses (9)."""
+    site = load_site(site_file)
+    names = Names.of(state_dir)
+    with locked(state_dir, "remove"), Inventory(site.target.engine, names) as inventory:
+        state = load_state(state_dir)
+        product = choose_product(state, wanted)
+        perform = Performer(Host(state_dir, site, talk, inventory))
+        kept = load_kept(state_dir, product.current, load_policy(state_dir)) if product.current else None
+        if kept is not None:
+            compose = find_compose((), engine_environment(site, docker_config_folder(site, state_dir)))
+            scene = Scene(
+                state_dir,
+                site,
+                state,
+                product,
+                kept.release,
+                kept.ref,
+                None,
+                None,
+                (),
+                {},
+                compose,
+                Lacking(False, False),
+            )
+            target = scene.target(kept.release, kept.ref, product.base_digest)
+            if state.edge is not None:
+                perform(SetColour(product=product.product, colour=None))
+                perform(ApplyEdge(config=frontdoor.with_product(state.edge_config, site, product.product, (), ())))
+            perform(RunCommands(commands=tuple(target.down(part) for part in _PARTS)))
+            for colour in COLOURS:
+                name = names.network(product.product, colour)
+                perform(RemoveNetwork(name=name, remove=target.remove_network(colour)))
+        if len(state.products) == 1:
+            perform(RemoveEdge())
+            perform(RemoveRegistry())
+        Host(state_dir, site, talk, inventory).remember(
+            products=load_state(state_dir).without_product(product.product).products
+        )
+    return product.product

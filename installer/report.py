@@ -1,0 +1,176 @@
+"""Results as people and scripts see them. Pure but for handing them to :class:`Talk`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from installer.bundle.verify import VerifiedRelease
+from installer.errors import SealiftError
+from installer.journal import Run
+from installer.plan import Plan
+from installer.talk import Table, Talk
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an upgrade or rollback ended. ``result``: installed, unchanged, rolled-back, planned."""
+
+    result: str
+    product: str
+    version: str
+    strategy: str
+    active: str | None
+    previous: str | None
+    steps: int
+    seconds: float
+    plan: Plan | None = None
+    error: SealiftError | None = None
+
+    def as_json(self) -> dict[str, object]:
+        value: dict[str, object] = {
+            "result": self.result,
+            "product": self.product,
+            "version": self.version,
+            "strategy": self.strategy,
+            "active": self.active,
+            "previous": self.previous,
+            "steps": self.steps,
+            "seconds": round(self.seconds, 3),
+        }
+        if self.plan is not None and self.result == "planned":
+            value["plan"] = self.plan.model_dump(mode="json")
+        return value
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    name: str
+    digest: str
+    healthy: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class ProductStatus:
+    """One product as it runs. ``pending`` is an unfinished run."""
+
+    product: str
+    version: str | None
+    digest: str | None
+    active: str | None
+    previous: str | None
+    since: str
+    healthy: bool
+    services: tuple[ServiceStatus, ...]
+    pending: dict[str, object] | None
+
+
+def show_outcome(talk: Talk, outcome: Outcome) -> None:
+    """The table at the end; an upgrade that was taken back shows its result and raises its error."""
+    if outcome.result == "planned" and outcome.plan is not None:
+        talk.result("\n".join([outcome.plan.headline, *outcome.plan.lines()]), outcome.as_json())
+        return
+    rows = (
+        ("product", outcome.product),
+        ("serving", _serving(outcome)),
+        ("before", outcome.previous or "nothing"),
+        ("strategy", outcome.strategy),
+        ("steps", str(outcome.steps)),
+        ("time", f"{outcome.seconds:.1f} s"),
+    )
+    talk.result(Table(("", ""), rows, f"{outcome.result}: {outcome.product} {outcome.version}"), outcome.as_json())
+    if outcome.error is not None:
+        raise outcome.error
+
+
+def _serving(outcome: Outcome) -> str:
+    if outcome.result == "rolled-back":
+        return outcome.previous or "nothing"
+    return f"{outcome.version} ({outcome.active})" if outcome.active else outcome.version
+
+
+def show_verified(talk: Talk, verified: VerifiedRelease) -> None:
+    """What was verified, and by whom it was signed."""
+    release = verified.release
+    signers = [{"key": str(signer.key), "name": signer.name} for signer in verified.signers]
+    names = ", ".join(f"{signer.name} ({signer.key.short})" for signer in verified.signers)
+    members = sum(1 for _ in release.members())
+    talk.result(
+        f"verified: {release.product} {release.version} ({verified.digest})\nsigned by {names}\n"
+        f"checked: signatures, and every byte of {members} files and blobs",
+        {
+            "verified": True,
+            "digest": str(verified.digest),
+            "product": release.product,
+            "version": release.version,
+            "signers": signers,
+            "checked": ["signatures", "content"],
+            "not_checked": [],
+        },
+    )
+
+
+def show_status(talk: Talk, products: Sequence[ProductStatus]) -> None:
+    """One block per product."""
+    value: dict[str, object] = {
+        "products": [
+            {
+                "product": item.product,
+                "version": item.version,
+                "digest": item.digest,
+                "active": item.active,
+                "previous": item.previous,
+                "since": item.since,
+                "healthy": item.healthy,
+                "services": [
+                    {"name": service.name, "digest": service.digest, "healthy": service.healthy}
+                    for service in item.services
+                ],
+                "pending": item.pending,
+            }
+            for item in products
+        ]
+    }
+    if not products:
+        talk.result("nothing is installed here", value)
+        return
+    rows = [
+        (
+            item.product if number == 0 else "",
+            service.name,
+            "healthy" if service.healthy else "NOT healthy",
+            service.detail,
+        )
+        for item in products
+        for number, service in enumerate(item.services)
+    ]
+    titles = [
+        f"{item.product} {item.version or '-'} serves as {item.active or 'nobody'} since {item.since or '-'}, "
+        f"back to {item.previous or 'nothing'}{'; an unfinished run is pending' if item.pending else ''}"
+        for item in products
+    ]
+    talk.result(Table(("product", "service", "health", ""), tuple(rows), "\n".join(titles)), value)
+
+
+def show_history(talk: Talk, runs: Sequence[Run]) -> None:
+    """One line per run, newest last."""
+    plans = [(run, Plan.model_validate_json(run.intent)) for run in runs]
+    rows = tuple((run.began[:19], plan.headline, run.outcome or "unfinished", run.failed) for run, plan in plans)
+    value: dict[str, object] = {
+        "runs": [
+            {
+                "run": run.id,
+                "began": run.began,
+                "ended": run.ended or None,
+                "kind": plan.kind,
+                "product": plan.product,
+                "version": plan.new.version,
+                "outcome": run.outcome or None,
+                "failed": run.failed or None,
+                "steps": list(run.done),
+            }
+            for run, plan in plans
+        ]
+    }
+    talk.result(Table(("when", "what", "outcome", "failed at"), rows) if rows else "nothing was done here yet", value)

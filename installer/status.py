@@ -1,0 +1,66 @@
+"""What runs here, looked at now. Changes nothing and needs no lock."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from installer.inventory import Inventory, Observed, replica_state
+from installer.journal import Journal
+from installer.names import Names
+from installer.plan import Plan
+from installer.report import ProductStatus, ServiceStatus
+from installer.site import load_site
+from installer.state import ProductState, load_state
+
+
+def observe_status(state_dir: Path, site_file: Path) -> tuple[ProductStatus, ...]:
+    """The status of every product. Raises ``engine-missing`` (7), ``state-damaged``, ``journal-damaged`` (4)."""
+    state = load_state(state_dir)
+    pending = _pending(state_dir)
+    if not state.products and pending is None:
+        return ()
+    site = load_site(site_file)
+    with Inventory(site.target.engine, Names.of(state_dir)) as inventory:
+        observed = inventory.observe()
+    names = sorted({*state.products, *([str(pending["product"])] if pending else [])})
+    return tuple(
+        _product(
+            state.product(name, site.channel), observed, pending if pending and pending["product"] == name else None
+        )
+        for name in names
+    )
+
+
+def _product(product: ProductState, observed: Observed, pending: dict[str, object] | None) -> ProductStatus:
+    parts = ("base", product.active) if product.active else ("base",)
+    replicas = [replica for part in parts for replica in observed.of(product.product, part)]
+    now = time.time()
+    services = []
+    for name in sorted({replica.service for replica in replicas}):
+        mine = [replica for replica in replicas if replica.service == name]
+        states = [replica_state(replica, now) for replica in mine]
+        good = sum(state in ("healthy", "completed") for state in states)
+        services.append(
+            ServiceStatus(name, mine[0].digest, good == len(mine), f"{good} of {len(mine)}: {', '.join(states)}")
+        )
+    return ProductStatus(
+        product=product.product,
+        version=product.current.version if product.current else None,
+        digest=product.current.digest if product.current else None,
+        active=product.active,
+        previous=product.previous.version if product.previous else None,
+        since=product.since,
+        healthy=bool(services) and all(service.healthy for service in services),
+        services=tuple(services),
+        pending=pending,
+    )
+
+
+def _pending(state_dir: Path) -> dict[str, object] | None:
+    run = Journal(state_dir).unfinished()
+    if run is None:
+        return None
+    plan = Plan.model_validate_json(run.intent)
+    step = run.begun[-1] if run.begun else None
+    return {"product": plan.product, "version": plan.new.version, "kind": plan.kind, "step": step, "began": run.began}
