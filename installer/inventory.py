@@ -138,13 +138,22 @@ class Inventory:
         return tuple(clean(line) for line in bytes(raw).decode(errors="replace").splitlines()[-count:])
 
     def foreign_routes(self) -> tuple[Route, ...]:
-        """Networks that this host reaches and that aren't ours: what the site's subnet must not overlap."""
-        own = {subnet for net in self.observe().networks for subnet in net.subnets}
+        """Networks that this host or its engine has, and that aren't ours: the site's subnet must not overlap them.
+
+        The kernel keeps quiet about bridges without a container, so the engine's own list is read too.
+        """
+        with _translated(self._endpoint):
+            networks = [(net, _network(net)) for net in self._api.networks()]
+        mine = labels.owner(self._names)
+        own = {
+            one for net, seen in networks if (net.get("Labels") or {}).get(labels.OWNER) == mine for one in seen.subnets
+        }
         try:
             routes = parse_routes(_ROUTES.read_text())
         except OSError:
-            return ()
-        return tuple(route for route in routes if route.network not in own)
+            routes = ()
+        engine = (Route(one, f"the engine's network {seen.name}") for _, seen in networks for one in seen.subnets)
+        return tuple(route for route in (*engine, *routes) if route.network not in own)
 
     def _inspect(self, container: str) -> Mapping[str, Any] | None:
         try:

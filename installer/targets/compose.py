@@ -20,6 +20,7 @@ from installer.targets import labels
 
 _QUICK: Final = 60.0
 _PULL: Final = 1800.0
+_DOWN: Final = 600.0
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class ComposeTarget:
 
     ``folder`` holds the rendered files and the colours' compose file, ``base_folder`` (named after
     ``ComposeParts.base_key``) those of the base. ``compose_argv`` is ``("docker", "compose")`` or a carried plugin by
-    its path; ``docker_config`` is the folder with the engine credentials of the registry.
+    its path; ``docker_config`` is the folder with the engine credentials of the registry. ``stop_seconds`` overrides
+    the product's own ``stop_grace_period``.
     """
 
     names: Names
@@ -40,7 +42,7 @@ class ComposeTarget:
     compose_argv: tuple[str, ...] = ("docker", "compose")
     docker_argv: tuple[str, ...] = ("docker",)
     docker_config: Path | None = None
-    stop_seconds: int = 30
+    stop_seconds: int | None = None
 
     def file(self, part: Part) -> Path:
         """Where the compose file of a part must lie: what ``ComposeParts.write`` returns."""
@@ -67,7 +69,7 @@ class ComposeTarget:
 
     def up(self, part: Part, *containers: str) -> Command:
         """Start a part, or only some of its ``containers`` (such as ``gateway-1``), and nothing they depend on."""
-        options = ("--detach", "--no-build", "--pull", "missing", "--quiet-pull", "--timeout", str(self.stop_seconds))
+        options = ("--detach", "--no-build", "--pull", "missing", "--quiet-pull", *self._grace)
         which = ("--no-deps", *containers) if containers else ("--remove-orphans",)
         return self._compose(part, "up", *options, *which, timeout=_PULL)
 
@@ -77,13 +79,11 @@ class ComposeTarget:
         Unnamed volumes of a colour go with it; volumes of the base never do.
         """
         volumes = () if part == "base" else ("--volumes",)
-        return self._by_name(
-            part, "down", "--remove-orphans", *volumes, "--timeout", str(self.stop_seconds), timeout=300.0
-        )
+        return self._by_name(part, "down", "--remove-orphans", *volumes, *self._grace, timeout=_DOWN)
 
     def stop(self, part: Part, *containers: str) -> Command:
         """Stop containers; one with the restart policy ``always`` comes back with the engine, so ``down`` retires."""
-        return self._compose(part, "stop", "--timeout", str(self.stop_seconds), *containers)
+        return self._compose(part, "stop", *self._grace, *containers, timeout=_DOWN)
 
     def logs(self, part: Part, service: str, lines: int) -> Command:
         """The last lines of a service of the release, all its replicas."""
@@ -103,6 +103,10 @@ class ComposeTarget:
         if declared.state == "shared":
             return (service,)
         return tuple(f"{service}-{number}" for number in range(1, declared.replicas + 1))
+
+    @property
+    def _grace(self) -> tuple[str, ...]:
+        return () if self.stop_seconds is None else ("--timeout", str(self.stop_seconds))
 
     def _compose(self, part: Part, *words: str, timeout: float = _QUICK) -> Command:
         file = self.file(part)

@@ -38,7 +38,7 @@ def test_starts_a_part_without_building_and_without_waiting() -> None:
     assert str(TARGET.up("blue")) == (
         ENGINE + "docker compose --project-name note-board-blue --project-directory /state/releases/x/rendered "
         "--file /state/releases/x/rendered/sealift.blue.yaml up --detach --no-build --pull missing --quiet-pull "
-        "--timeout 30 --remove-orphans"
+        "--remove-orphans"
     )
 
 
@@ -57,7 +57,7 @@ def test_keeps_the_base_in_a_folder_of_its_own() -> None:
 
 def test_takes_a_part_down_by_name_and_never_the_volumes_of_the_base() -> None:
     assert str(TARGET.down("blue")) == (
-        ENGINE + "docker compose --project-name note-board-blue down --remove-orphans --volumes --timeout 30"
+        ENGINE + "docker compose --project-name note-board-blue down --remove-orphans --volumes"
     )
     assert "--volumes" not in TARGET.down("base").argv
     assert TARGET.down("base").cwd == "/"
@@ -71,3 +71,8 @@ def test_shows_the_logs_of_all_replicas_of_a_service() -> None:
 def test_runs_a_carried_plugin_by_its_path() -> None:
     carried = replace(TARGET, compose_argv=("/state/tools/ab/docker-compose",))
     assert carried.up("blue").argv[0] == "/state/tools/ab/docker-compose"
+
+
+def test_leaves_the_time_to_stop_to_the_product_unless_told_otherwise() -> None:
+    assert "--timeout" not in TARGET.down("blue").argv + TARGET.up("blue").argv
+    assert replace(TARGET, stop_seconds=5).down("blue").argv[-2:] == ("--timeout", "5")
