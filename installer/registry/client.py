@@ -23,6 +23,9 @@ MANIFEST_TYPES = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
 
+_UNKNOWN = (404, 500)
+"""Not there. A power cut can leave Distribution an empty link, a 500 when it is asked for: sending again mends it."""
+
 
 class RegistryClient:
     """Every method raises ``registry-unreachable``, ``registry-login`` or ``registry-refused`` (9). Thread-safe."""
@@ -57,7 +60,7 @@ class RegistryClient:
         answer = self._wire.ask("HEAD", f"/v2/{repository}/blobs/{digest}", _pull(repository))
         if answer.status in (302, 303, 307, 308):
             return True  # the registry has it, elsewhere
-        if answer.status == 404:
+        if answer.status in _UNKNOWN:
             return False
         if answer.status != 200:
             raise self._wire.refused(answer, f"say whether it has a blob of {repository}")
@@ -119,7 +122,7 @@ class RegistryClient:
         headers = {"Accept": ", ".join(MANIFEST_TYPES)}
         path = f"/v2/{repository}/manifests/{quote(reference, safe=':')}"
         answer = self._wire.ask("HEAD", path, _pull(repository), headers=headers)
-        if answer.status == 404:
+        if answer.status in _UNKNOWN:
             return None
         if answer.status != 200:
             raise self._wire.refused(answer, f"say whether it has manifest {reference} of {repository}")

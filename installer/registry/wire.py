@@ -166,7 +166,7 @@ class Wire:
         if answer.status in _BUSY:
             message = f"the registry at {self.address.url} is too busy to {what}: {reason}"
             return SealiftError("registry-unreachable", message, hint=f"wait until {self.where} has less to do")
-        if answer.status == 403:
+        if answer.status in (401, 403):
             message = f"the registry at {self.address.url} does not allow us to {what}: {reason}"
             return SealiftError("registry-login", message, hint=f"give the login the right to push to {self.where}")
         message = f"the registry at {self.address.url} did not {what}: {reason}"

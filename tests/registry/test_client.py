@@ -21,6 +21,8 @@ from .cargo import MIB, Cargo, Picture, digest, layer
 from .conftest import LOGIN, QUICK, Authority, Distribution, Start
 from .doubtful import Fault, Proxy, TokenService, serving
 
+pytestmark = pytest.mark.e2e
+
 BLOB = layer("a blob", 5 * MIB)
 NAME = digest(BLOB)
 WRONG = Login("courier", "not the password")

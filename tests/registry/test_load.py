@@ -18,6 +18,8 @@ from installer.registry.load import RegistrySink, missing_blobs, survey
 from .cargo import MIB, Cargo, Picture, digest, layer
 from .conftest import Distribution, Start, stored
 
+pytestmark = pytest.mark.e2e
+
 BASE = layer("base", 3 * MIB)
 
 
@@ -76,6 +78,21 @@ def test_sends_only_what_a_newer_release_adds(cargo: Cargo, registry: Distributi
     sent = load(newer, registry).sent
     assert sent < 1.1 * MIB
     assert missing_blobs(registry.client(), cargo.release) == set(), "the older release is no longer whole"
+
+
+@pytest.mark.parametrize("place", ["_layers", "_manifests/revisions", "_manifests/tags"])
+def test_mends_links_that_a_power_cut_left_empty(cargo: Cargo, registry: Distribution, place: str) -> None:
+    load(cargo, registry)
+    links = list(registry.folder.glob(f"data/docker/registry/v2/repositories/lan-chat/*/{place}/**/link"))
+    assert links
+    for link in links:
+        link.write_bytes(b"")
+    assert missing_blobs(registry.client(), cargo.release)
+
+    load(cargo, registry)
+    assert missing_blobs(registry.client(), cargo.release) == set()
+    assert all(link.read_bytes() for link in links)
+    assert stored(registry, "lan-chat/store", keep_tag(cargo.release))
 
 
 def test_pushes_no_manifest_before_the_bundle_is_verified(cargo: Cargo, registry: Distribution) -> None:
