@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import http.server
 import json
 import os
 import socket
@@ -10,20 +12,24 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
+import requests
 import urllib3
 
 from installer.errors import SealiftError
+from installer.registry.address import RegistryAddress
 from installer.registry.archive import EdgeImage, ImageArchiveSink
 from installer.registry.bundled import BundledService
 from installer.registry.container import registry_commands
 from installer.registry.images import relocate
 from installer.registry.load import RegistrySink
-from installer.registry.settings import config_text
+from installer.registry.settings import MARK_HEADER, config_text
 
 from .cargo import Cargo, Picture, layer
+from .doubtful import serving
 
 pytestmark = pytest.mark.e2e
 
@@ -185,48 +191,56 @@ def test_refuses_a_port_that_is_taken(make: Make, registry_image: EdgeImage) -> 
     assert not service.is_running()
 
 
-def test_sends_no_password_to_a_stranger_on_its_port(
-    make: Make, registry_image: EdgeImage, state_dir: Path, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("copied", [False, True], ids=["plain", "with-our-mark"])
+def test_sends_no_password_to_a_stranger_on_its_port(make: Make, registry_image: EdgeImage, copied: bool) -> None:
     service = make()
     service.start(registry_image)
-    other = BundledService.of(state_dir, service.address.host)
-    subprocess.run(["docker", "pause", service.names.registry], check=True, capture_output=True)
-    subprocess.run(["docker", "unpause", service.names.registry], check=True, capture_output=True)
-    other.client().ping()
-    service.remove_container()
+    mark = requests.get(f"{service.address.url}/v2/", timeout=5).headers[MARK_HEADER]
 
-    script = tmp_path / "stranger.py"
-    script.write_text(STRANGER)
-    port = service.address.host.rpartition(":")[2]
-    stranger = subprocess.Popen(["python3", script, port], stdout=subprocess.PIPE, text=True)
-    try:
-        assert stranger.stdout is not None
-        assert stranger.stdout.readline() == "ready\n"
+    stranger = _Stranger(mark if copied else "something else")
+    with serving(stranger):
+        elsewhere = RegistryAddress.bundled(f"127.0.0.1:{stranger.server_address[1]}")
         with pytest.raises(SealiftError) as refusal:
-            service.start(registry_image)
-        assert refusal.value.id == "port-taken"
-        with pytest.raises(SealiftError) as unreachable:
-            other.client()
-        assert unreachable.value.id == "registry-unreachable"
-    finally:
-        stranger.kill()
-        said, _ = stranger.communicate()
-    assert "Authorization" not in said
+            dataclasses.replace(service, address=elsewhere).client()
+    assert refusal.value.id == "port-taken"
+    assert elsewhere.host in refusal.value.message
+    assert stranger.asked
+    assert not any("Authorization" in headers for headers in stranger.asked)
 
 
-STRANGER = """
-import http.server, sys
-class Answer(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        print(self.headers, flush=True)
-        self.send_response(200)
+class _Stranger(http.server.HTTPServer):
+    """Answers as a registry that asks for a password, to find out what it is."""
+
+    def __init__(self, mark: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Asking)
+        self.mark = mark
+        self.asked: list[dict[str, str]] = []
+
+
+class _Asking(http.server.BaseHTTPRequestHandler):
+    server: _Stranger
+
+    def do_GET(self) -> None:
+        self.server.asked.append(dict(self.headers.items()))
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", 'Basic realm="sealift"')
+        self.send_header(MARK_HEADER, self.server.mark)
         self.send_header("Content-Length", "0")
         self.end_headers()
-server = http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answer)
-print("ready", flush=True)
-server.serve_forever()
-"""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+
+def test_says_when_it_does_not_run(make: Make, registry_image: EdgeImage) -> None:
+    service = make()
+    for _ in range(2):
+        with pytest.raises(SealiftError) as refusal:
+            service.client()
+        assert refusal.value.id == "registry-unreachable"
+        service.start(registry_image).ping()
+        service.client().ping()
+        service.remove_container()
 
 
 def test_goes_again_without_a_trace(make: Make, registry_image: EdgeImage, engine: docker.DockerClient) -> None:
