@@ -124,7 +124,9 @@ def _by_colour(front: Frontend) -> str:
 
 def _handover(front: Frontend) -> str:
     """From the kept-alive connections of an old worker to the current one. The headers were set by the old worker."""
-    name, path = f"{front.name}.{HANDOVER}", f"{HOME}/run/{front.name}.sock"
+    # A socket's name may have 97 bytes, two names of ours have more.
+    short = hashlib.sha256(front.name.encode()).hexdigest()[:16]
+    name, path = f"{front.name}.{HANDOVER}", f"{HOME}/run/{short}.sock"
     return "\n".join(
         [
             _section(f"frontend {name}", f"bind unix@{path} mode 600", *_HTTP, _by_colour(front)),

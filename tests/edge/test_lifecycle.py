@@ -9,6 +9,7 @@ import ssl
 import stat
 import subprocess
 import tarfile
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from installer.edge import files, lifecycle
-from installer.edge.config import EdgeConfig
+from installer.edge.config import Backend, EdgeConfig, Frontend, Server
 from installer.edge.container import check_config, image_of_edge, labels, run_edge
 from installer.edge.runtime import EdgeRuntime
 from installer.errors import SealiftError
@@ -222,6 +223,38 @@ def test_a_folder_with_a_long_and_odd_name_works(
         assert ask(address, HTTP)[1].startswith("blue\n")
     finally:
         lifecycle.stop(site_names)
+
+
+def test_the_longest_names_and_ipv6_work(
+    site_names: Names, image_id: str, edge_folder: Path, origin: Origin, free_port: Callable[[], int]
+) -> None:
+    product, entry, port = "p" * 40, "e" * 40, free_port()
+    front = Frontend(product, entry, "http", f"[::1]:{port}", None, f"[::1]:{free_port()}")
+    back = Backend(product, "blue", entry, "http", (Server("s" * 63, origin("blue"), HTTP),))
+    try:
+        runtime = lifecycle.start(site_names, image_id, edge_folder, EdgeConfig((front,), (back,)))
+        runtime.set_colour(product, "blue")
+        runtime.reload()
+        assert ask("::1", port)[1].startswith("blue\n")
+        assert runtime.errors(product).responses_5xx == 0
+    finally:
+        lifecycle.stop(site_names)
+
+
+def test_what_fails_is_logged_as_json_without_its_query(door: Door, engine: docker.DockerClient) -> None:
+    door.runtime.set_colour("lan-chat", "blue")
+    assert ask(door.address, HTTP, "/fine")[0] == 200
+    door.runtime.set_colour("lan-chat", None)
+    assert ask(door.address, HTTP, '/a"b\\c?token=secret')[0] == 503
+    with pytest.raises(AssertionError, match="cut"):
+        Session(door.address, TCP).colour()
+    log = engine.containers.get(door.names.edge).logs(stdout=True, stderr=False).decode()
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert [(line["entry"], line.get("status"), line.get("path")) for line in lines] == [
+        ("lan-chat.web", 503, '/a"b\\c'),
+        ("lan-chat.relay", None, None),
+    ]
+    assert "secret" not in log
 
 
 # What others can see
