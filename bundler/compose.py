@@ -12,15 +12,19 @@ import yaml
 
 from installer.errors import SealiftError
 
+ANY_HOST: Final = "0.0.0.0"  # noqa: S104 - what Compose means where a port names no host
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _URL: Final = re.compile(r"https?://(?:localhost|127\.0\.0\.1|\[::1\]|0\.0\.0\.0)(?::(\d{1,5}))?(/[\x21-\x7e]*)?")
-_PORT: Final = re.compile(r"(?:(?:[\d.]+|\[[0-9a-f:]+\]):)?(?:(\d+)(?:-\d+)?:)?(\d+)(-\d+)?(?:/(tcp|udp))?")
+_PORT: Final = re.compile(
+    r"(?:(?P<host>\d+\.\d+\.\d+\.\d+|\[[0-9a-f:]+\]):)?(?:(?P<published>\d+)?:)?(?P<container>\d+)(?:/tcp)?"
+)
 
 
 @dataclass(frozen=True)
 class Port:
-    """A published port: what the host listens on (None: any) and the container's."""
+    """A published port: what the host listens on (a port of None: any) and the container's."""
 
+    host: str
     published: int | None
     container: int
 
@@ -92,18 +96,15 @@ def _service(name: str, body: dict[str, Any], named: set[str], doubts: list[str]
 
 def _ports(name: str, entries: list[Any], doubts: list[str]) -> Iterator[Port]:
     for entry in entries:
-        if isinstance(entry, dict):
+        if isinstance(entry, dict) and entry.get("protocol", "tcp") == "tcp":
             published = entry.get("published")
-            if entry.get("protocol", "tcp") == "tcp":
-                yield Port(int(published) if published is not None else None, int(entry["target"]))
-                continue
-            match = None
+            host = str(entry.get("host_ip", ANY_HOST))
+            yield Port(host, int(published) if published is not None else None, int(entry["target"]))
+        elif match := _PORT.fullmatch(str(entry)):
+            published = match["published"]
+            yield Port(match["host"] or ANY_HOST, int(published) if published else None, int(match["container"]))
         else:
-            match = _PORT.fullmatch(str(entry))
-        if match is None or match[3] or match[4] == "udp":
             doubts.append(f"service {name} publishes {entry}: only single TCP ports become entry points")
-            continue
-        yield Port(int(match[1]) if match[1] else None, int(match[2]))
 
 
 def _named_volumes(name: str, entries: list[Any], named: set[str], doubts: list[str]) -> Iterator[str]:

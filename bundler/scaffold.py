@@ -53,13 +53,13 @@ class Scaffold:
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry point to be; ``published`` is what the compose file published it on."""
+    """An entry point to be; ``bind`` is the address that the compose file published it on."""
 
     name: str
     service: str
     port: int
     protocol: str
-    published: int
+    bind: str
 
 
 def init(folder: Path, compose_file: Path | None, product: str | None) -> Scaffold:
@@ -136,7 +136,7 @@ def manifest_text(
 def site_text(compose: Compose, entries: tuple[Entry, ...]) -> str:
     """The lines that a site.yaml needs for this product. Pure."""
     lines = ["entry_points:" + ("" if entries else " {}")]
-    lines += [f'  {entry.name}: {{bind: "0.0.0.0:{entry.published}"}}' for entry in entries]
+    lines += [f'  {entry.name}: {{bind: "{entry.bind}"}}' for entry in entries]
     if compose.secrets:
         lines += ["secrets:", *(f"  {name}: {{file: /etc/sealift/secrets/{name}}}" for name in compose.secrets)]
     return "\n".join(lines)
@@ -148,8 +148,8 @@ def _entries(compose: Compose) -> Iterator[Entry]:
         for port in service.ports if not service.volumes else ():
             http = port.container in HTTP_PORTS or (service.health is not None and service.health[0] == port.container)
             name = service.name if len(service.ports) == 1 else f"{service.name}-{port.container}"
-            published = port.published or port.container
-            yield Entry(name, service.name, port.container, "http" if http else "tcp", published)
+            bind = f"{port.host}:{port.published or port.container}"
+            yield Entry(name, service.name, port.container, "http" if http else "tcp", bind)
 
 
 def _stateful_doors(compose: Compose) -> Iterator[str]:
