@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.metadata import version as distribution_version
 from pathlib import Path
 from typing import Annotated
@@ -104,7 +105,7 @@ def keygen(
     """Make a signing key: NAME.key (encrypted PKCS#8) and NAME.pub (PEM)."""
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
         raise SealiftError("bad-option", f"not a name for a key: {name}", hint="letters, digits, dot, dash, underscore")
-    word = passphrase_from(passphrase_file, context.obj.ask_secret)(out / f"{name}.key")
+    word = passphrase_from(passphrase_file, partial(_ask_twice, context.obj))(out / f"{name}.key")
     key, private, public = generate(out, name, word)
     rows = (("private key", f"{private} (keep it away from the media)"), ("public key", str(public)))
     value: dict[str, object] = {"key": str(private), "public": str(public), "fingerprint": str(key.fingerprint)}
@@ -268,6 +269,14 @@ def _policy(trust_root: Path | None, key: Path | None) -> TrustPolicy:
 
 def _public(paths: list[Path]) -> list[trust.NamedKey]:
     return [trust.NamedKey(read_public_key(_read(path), str(path)), path.stem) for path in paths]
+
+
+def _ask_twice(talk: Talk, question: str, option: str) -> str:
+    """A new passphrase: what is mistyped once could never be typed again."""
+    word = talk.ask_secret(question, option)
+    if talk.ask_secret("once more", option) != word:
+        raise SealiftError("passphrase-wrong", "that was not the same passphrase twice", hint="run it again")
+    return word
 
 
 def _passphrase(file: Path | None, talk: Talk) -> Passphrase:
