@@ -6,6 +6,7 @@ Containers are found by label: after a kill in the middle of ``up`` their names 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from installer.targets.states import Replica, State, clean, replica_state
 __all__ = ["EngineFacts", "Inventory", "NetworkSeen", "Observed", "Replica", "State", "find_compose", "replica_state"]
 
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
+_COMPOSE: Final = (2, 22)  # the first that pulls only what is missing
 _ROUTES: Final = Path("/proc/net/route")
 
 
@@ -166,19 +168,27 @@ class Inventory:
 def find_compose(
     carried: Sequence[Path], environment: Mapping[str, str], docker_argv: tuple[str, ...] = ("docker",)
 ) -> tuple[str, ...]:
-    """How to call Compose v2: Docker's plugin, else the first carried one that runs. Raises ``compose-missing`` (7)."""
+    """How to call Compose: Docker's plugin, else the first of the carried ones that runs and is new enough.
+
+    Raises ``compose-missing`` (7).
+    """
     for argv in ((*docker_argv, "compose"), *((str(path),) for path in carried)):
         try:
             found = run(Command((*argv, "version", "--short"), cwd="/", env=environment, timeout=30), check=False)
         except SealiftError:
             continue
-        if found.code == 0 and found.out.strip().removeprefix("v").startswith(("2.", "3.", "4.", "5.")):
+        if found.code == 0 and _new_enough(found.out):
             return argv
     raise SealiftError(
         "compose-missing",
-        "docker compose, version 2, is not here, and the bundle carries none that runs",
+        f"docker compose {'.'.join(map(str, _COMPOSE))} or later is not here, and the bundle carries none that runs",
         hint="install Docker's compose plugin, or ask for a bundle that carries it as a tool",
     )
+
+
+def _new_enough(version: str) -> bool:
+    numbers = re.match(r"v?(\d+)\.(\d+)", version.strip())
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= _COMPOSE
 
 
 def _replica(item: Mapping[str, Any]) -> Replica:

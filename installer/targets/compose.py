@@ -68,10 +68,13 @@ class ComposeTarget:
         return self._compose(part, "pull", "--quiet", "--policy", "missing", timeout=_PULL)
 
     def up(self, part: Part, *containers: str) -> Command:
-        """Start a part, or only some of its ``containers`` (such as ``gateway-1``), and nothing they depend on."""
+        """Start a part, or only some of its ``containers`` (such as ``gateway-1``), and nothing they depend on.
+
+        It lasts as long as Compose waits for ``depends_on``, so it may take the time that health may take.
+        """
         options = ("--detach", "--no-build", "--pull", "missing", "--quiet-pull", *self._grace)
         which = ("--no-deps", *containers) if containers else ("--remove-orphans",)
-        return self._compose(part, "up", *options, *which, timeout=_PULL)
+        return self._compose(part, "up", *options, *which, timeout=self.site.timing.health + _DOWN)
 
     def down(self, part: Part) -> Command:
         """Take a part off the engine by its project's name, so that it works without the file too.

@@ -34,16 +34,7 @@ _REPLACED: Final = {
     *("image", "container_name", "ports", "expose", "restart", "scale", "pull_policy", "develop", "deploy"),
     *("networks", "depends_on", "volumes", "secrets", "configs", "env_file", "labels"),
 }
-_FAR_REACHING: Final = (
-    "privileged",
-    "pid",
-    "ipc",
-    "userns_mode",
-    "devices",
-    "cap_add",
-    "security_opt",
-    "cgroup_parent",
-)
+_FAR_REACHING: Final = ("privileged", "pid", "ipc", "userns_mode", "devices", "cap_add", "cgroup_parent")
 _TOP_LEVEL: Final = {"services", "volumes", "networks", "secrets", "configs", "name", "version"}
 _FINISHES: Final = "service_completed_successfully"
 
@@ -148,6 +139,8 @@ class _Translated:
         for key in _FAR_REACHING:
             if spec.get(key):
                 self.warnings.append(f"service {self.name}: it asks for rights on this host: {key}")
+        if any(word in str(spec.get("security_opt")) for word in ("unconfined", "disable")):
+            self.warnings.append(f"service {self.name}: it asks for rights on this host: security_opt")
 
     def _container(self, service: str, number: int) -> str:
         return service if self._release.services[service].state == "shared" else f"{service}-{number}"

@@ -22,6 +22,7 @@ Logs = Callable[[Replica], Sequence[str]]
 # The engine doubles its pause before each start, from 0.1 s: five starts are three seconds of failing.
 _HOPELESS: Final = 5
 _POLL: Final = 0.5
+_WAITING: Final = "still starting"
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,17 @@ def await_healthy(
         raise _failure(trouble, f"healthy at first, but {settle:.0f} s later: {trouble.why}", logs)
 
 
+def diagnose(seen: Sequence[Replica], logs: Logs, clock: Clock | None = None) -> SealiftError | None:
+    """Whose fault it is when starting failed: the worst container with its last log lines; None when all look well.
+
+    Compose only names the first container that it waited for, and shows no logs.
+    """
+    now = (clock or Clock()).now()
+    troubles = [trouble for replica in seen if (trouble := _trouble(replica, now)) is not None]
+    worst = min(troubles, key=lambda one: (not one.final, one.why.startswith(_WAITING)), default=None)
+    return _failure(worst, worst.why, logs) if worst else None
+
+
 def _first_trouble(
     seen: Sequence[Replica], services: Mapping[str, Health | None], probe: Ask, now: float
 ) -> _Trouble | None:
@@ -99,7 +111,7 @@ def _trouble(replica: Replica, now: float) -> _Trouble | None:
         case "healthy" | "completed":
             return None
         case "starting":
-            return _Trouble(replica, f"still starting{said}")
+            return _Trouble(replica, f"{_WAITING}{said}")
         case "unhealthy":
             return _Trouble(replica, f"unhealthy{said}", final=True)
         case "crash-loop":

@@ -345,12 +345,18 @@ def test_refuses_a_service_called_like_the_replica_of_another() -> None:
         ("privileged: true", "privileged"),
         ("pid: host", "pid"),
         ("cap_add: [NET_ADMIN]", "cap_add"),
+        ("security_opt: ['seccomp:unconfined']", "security_opt"),
     ],
 )
 def test_says_what_reaches_for_the_host(spec: str, words: str) -> None:
     (warning,) = one_service(spec).warnings
     assert "odd" in warning
     assert words in warning
+
+
+def test_keeps_quiet_about_rights_that_are_given_up() -> None:
+    parts = one_service("cap_drop: [ALL], read_only: true, security_opt: ['no-new-privileges:true'], privileged: false")
+    assert parts.warnings == ()
 
 
 def test_says_that_networks_of_the_product_are_replaced() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from installer.bundle.release import Health
 from installer.errors import SealiftError
-from installer.targets.health import Clock, await_healthy
+from installer.targets.health import Clock, await_healthy, diagnose
 from installer.targets.states import Replica, State, clean, replica_state
 
 HEALTH = Health(http=":8080/healthz")
@@ -173,6 +173,23 @@ def test_catches_what_was_healthy_once(later: list[Replica], words: str) -> None
 def test_shows_the_logs_of_the_replica_that_failed() -> None:
     other = replace(WELL, id="2", container="web-2", health="unhealthy")
     assert failure([[WELL, other]]).details == ("web-2: last words of 2",)
+
+
+def test_names_who_is_to_blame_when_starting_failed() -> None:
+    waiting = replace(WELL, id="1", container="web-1", status="created")
+    crashing = replace(WELL, id="2", container="web-2", status="restarting", restarts=1, exit_code=4)
+    lost = replace(WELL, id="3", container="web-3", health="unhealthy")
+    clock = Bent().clock()
+
+    for seen, guilty in (((waiting,), "web-1"), ((waiting, crashing), "web-2"), ((waiting, crashing, lost), "web-3")):
+        error = diagnose(seen, lambda replica: (f"last words of {replica.id}",), clock)
+        assert error is not None
+        assert guilty in error.message
+        assert error.details == (f"{guilty}: last words of {guilty[-1]}",)
+
+
+def test_blames_nobody_when_all_look_well() -> None:
+    assert diagnose((WELL,), lambda replica: (), Bent().clock()) is None
 
 
 def test_takes_control_characters_out_of_what_a_container_wrote() -> None:
