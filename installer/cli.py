@@ -166,16 +166,18 @@ def rollback(
 def remove(
     context: typer.Context,
     product: Annotated[str | None, typer.Option(help="which product, where there are several")] = None,
+    volumes: Annotated[bool, typer.Option("--volumes", help="its data too: they are gone for good")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
 ) -> None:
-    """Take a product off the host; its data volumes stay. The last one takes front door and registry with it."""
+    """Take a product off the host. The last one takes front door and registry with it."""
     from installer.removal import remove as take_off
 
     talk: Talk = context.obj
     if not yes and not talk.confirm("take the product off this host?", "--yes"):
         raise SealiftError("interrupted", "nothing was removed", hint="answer y, or use --yes")
-    removed = take_off(_Places.state_dir, _Places.site_file, talk, product)
-    talk.result(f"removed {removed}; its data volumes are still there", {"removed": removed})
+    removed = take_off(_Places.state_dir, _Places.site_file, talk, product, volumes=volumes)
+    data = "with its data" if volumes else "its data volumes are still there"
+    talk.result(f"removed {removed}; {data}", {"removed": removed, "volumes": volumes})
 
 
 @trust.command("init")

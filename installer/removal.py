@@ -1,4 +1,4 @@
-"""Takes a product off the host, data volumes excepted; with the last one go the front door and the registry."""
+"""Takes a product off the host; with the last one go the front door and the registry. Data stay unless named."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from installer import frontdoor
 from installer.actions import ApplyEdge, RemoveEdge, RemoveNetwork, RemoveRegistry, RunCommands, SetColour
+from installer.commands import Command
 from installer.inventory import Inventory, find_compose
 from installer.lock import locked
 from installer.names import COLOURS, Names, Part
@@ -13,16 +14,18 @@ from installer.performers import Host, Performer
 from installer.planning import Lacking, Scene, choose_product
 from installer.registry.access import docker_config_folder
 from installer.releases import load_kept
-from installer.site import load_site
+from installer.site import Site, load_site
 from installer.state import load_state
+from installer.system import run
 from installer.talk import Talk
+from installer.targets import labels
 from installer.targets.compose import engine_environment
 from installer.truststore import load_policy
 
 _PARTS: tuple[Part, ...] = ("green", "blue", "base")
 
 
-def remove(state_dir: Path, site_file: Path, talk: Talk, wanted: str | None) -> str:
+def remove(state_dir: Path, site_file: Path, talk: Talk, wanted: str | None, *, volumes: bool) -> str:
     """Take the product off and return its name. Raises ``not-initialised`` (2) and what the engine refuses (9)."""
     site = load_site(site_file)
     names = Names.of(state_dir)
@@ -55,6 +58,8 @@ def remove(state_dir: Path, site_file: Path, talk: Talk, wanted: str | None) -> 
             for colour in COLOURS:
                 name = names.network(product.product, colour)
                 perform(RemoveNetwork(name=name, remove=target.remove_network(colour)))
+            if volumes:
+                _remove_volumes(site, names, product.product)
         if len(state.products) == 1:
             perform(RemoveEdge())
             perform(RemoveRegistry())
@@ -62,3 +67,11 @@ def remove(state_dir: Path, site_file: Path, talk: Talk, wanted: str | None) -> 
             products=load_state(state_dir).without_product(product.product).products
         )
     return product.product
+
+
+def _remove_volumes(site: Site, names: Names, product: str) -> None:
+    docker = ("docker", "--host", site.target.engine, "volume")
+    own = (f"label={key}={value}" for key, value in labels.belongings(names, product).items())
+    found = run(Command((*docker, "ls", "--quiet", *(word for label in own for word in ("--filter", label)))))
+    if found.out.split():
+        run(Command((*docker, "rm", *found.out.split())))

@@ -85,7 +85,7 @@ def show_outcome(talk: Talk, outcome: Outcome) -> None:
 
 
 def _serving(outcome: Outcome) -> str:
-    if outcome.result == "rolled-back":
+    if outcome.error is not None:
         return outcome.previous or "nothing"
     return f"{outcome.version} ({outcome.active})" if outcome.active else outcome.version
 

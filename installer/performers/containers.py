@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from installer import actions as act
-from installer.commands import Command
 from installer.inventory import Replica
 from installer.performers.host import Handlers, Host
 from installer.system import run
@@ -29,15 +28,15 @@ class Containers:
 
     def _run_commands(self, action: act.RunCommands) -> None:
         for command in action.commands:
-            self._run(command)
+            run(command)
 
     def _ensure_network(self, action: act.EnsureNetwork) -> None:
         if not self._host.inventory.network_exists(action.name):
-            self._run(action.create)
+            run(action.create)
 
     def _remove_network(self, action: act.RemoveNetwork) -> None:
         if self._host.inventory.network_exists(action.name):
-            self._run(action.remove)
+            run(action.remove)
 
     def _await_healthy(self, action: act.AwaitHealthy) -> None:
         inventory = self._host.inventory
@@ -53,7 +52,3 @@ class Containers:
             settle=action.settle,
             logs=lambda replica: inventory.last_log_lines(replica.id, _LOG_LINES),
         )
-
-    def _run(self, command: Command) -> None:
-        self._host.talk.say(f"  $ {command}")
-        run(command)
