@@ -20,6 +20,7 @@ import requests
 from docker.errors import APIError, DockerException, NotFound
 
 from installer.addresses import Route, parse_routes
+from installer.carried import argv_of
 from installer.commands import Command
 from installer.errors import SealiftError
 from installer.names import Names
@@ -172,7 +173,7 @@ def find_compose(
 
     Raises ``compose-missing`` (7).
     """
-    for argv in ((*docker_argv, "compose"), *((str(path),) for path in carried)):
+    for argv in ((*docker_argv, "compose"), *map(argv_of, carried)):
         try:
             found = run(Command((*argv, "version", "--short"), cwd="/", env=environment, timeout=30), check=False)
         except SealiftError:

@@ -14,6 +14,7 @@ from pathlib import Path
 import installer
 from installer import __version__
 from installer.bundle.digest import Digest
+from installer.carried import argv_of
 from installer.errors import SealiftError
 from installer.hostprogram import adopt, ensure_on_host, hand_over_if_needed, host_program, own_program
 
@@ -42,6 +43,8 @@ def main(argv: list[str]) -> object:
             return {"code": done.returncode, "out": done.stdout, "err": done.stderr}
         case ["adopt", file, digest]:
             return str(adopt(Path(file), Digest(digest)))
+        case ["tool", tool, *rest]:
+            return main(["child", *argv_of(Path(tool)), *rest])
         case ["place"]:
             return str(ensure_on_host())
         case ["text"]:
