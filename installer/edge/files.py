@@ -13,7 +13,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -62,7 +61,8 @@ def write_file(folder: Path, name: str, content: bytes) -> None:
     """
     with _translated(folder / name):
         target = folder / name
-        fresh = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        fresh = target.with_name(f".{target.name}.new")
+        fresh.unlink(missing_ok=True)  # a killed run may have left one; the site's lock allows one writer
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -75,6 +75,13 @@ def write_file(folder: Path, name: str, content: bytes) -> None:
             fresh.unlink(missing_ok=True)
             raise
         sync_folder(target.parent)
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a killed run left half-way."""
+    with _translated(folder):
+        for path in ((folder / CANDIDATE), *folder.glob(".*.new"), *folder.glob("*/.*.new")):
+            path.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -23,7 +23,7 @@ from installer.edge.control import Control
 from installer.edge.ports import refuse_taken
 from installer.edge.render import HANDOVER, listens_on, mark, render
 from installer.errors import SealiftError
-from installer.names import Colour
+from installer.names import COLOURS, Colour
 from installer.system import run
 
 _POLL: Final = 0.02  # seconds
@@ -89,13 +89,17 @@ class EdgeRuntime:
             if row.proxy == backend and row.service == "BACKEND"
         )
 
-    def errors(self, product: str) -> Counters:
-        """What went through the product's entry points so far; compare two with :meth:`Counters.since`."""
+    def errors(self, product: str, colour: Colour | None = None) -> Counters:
+        """What went through the product's entry points so far; compare two with :meth:`Counters.since`.
+
+        With a colour, the trouble with servers is that of this colour alone: not of sessions that linger on the other.
+        """
         worker = _worker(self.show_info())
         rows = self.show_stat()
         doors = {f"{product}.{entry}{end}" for entry in _entries(rows, product) for end in ("", f".{HANDOVER}")}
         fronts = [row for row in rows if row.service == "FRONTEND" and row.proxy in doors]
-        backs = [row for row in rows if row.service == "BACKEND" and row.proxy.startswith(f"{product}.")]
+        wanted = set().union(*(_backends(rows, product, one) for one in ((colour,) if colour else COLOURS)))
+        backs = [row for row in rows if row.service == "BACKEND" and row.proxy in wanted]
         return Counters(
             worker=worker,
             requests=sum(row.requests for row in fronts),
@@ -163,6 +167,7 @@ class EdgeRuntime:
 
         On any failure the old configuration is back on disk and its worker goes on serving.
         """
+        files.tidy(self.folder)
         if self.serves(config):
             self.sync()
             return

@@ -282,6 +282,14 @@ def test_mends_a_folder_that_others_can_read(edge_folder: Path) -> None:
     assert files.read_colours(edge_folder) == {"wiki": "blue"}
 
 
+def test_tidies_what_a_killed_run_left(door: Door) -> None:
+    left = [door.runtime.folder / name for name in ("candidate.cfg", ".haproxy.cfg.new", "maps/.colour.map.new")]
+    for path in left:
+        path.touch()
+    door.runtime.apply(door.config)
+    assert [path for path in left if path.exists()] == []
+
+
 def test_refuses_a_link_where_a_folder_must_be(edge_folder: Path, tmp_path: Path) -> None:
     files.ensure_folder(edge_folder)
     (edge_folder / "tls").rmdir()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -75,3 +78,45 @@ def test_no_request_fails_while_a_configuration_is_refused(door: Door) -> None:
                 door.runtime.apply(replace(door.config, frontends=(front, *door.config.frontends[1:])))
     assert load.failures == []
     assert set(load.answers) == {"blue"}
+
+
+CHANGES_WITHOUT_END = """
+import pathlib, sys
+from dataclasses import replace
+from installer.edge.config import EdgeConfig
+from installer.edge.container import edge_runtime
+from installer.names import Names, other
+names, image, folder, text = sys.argv[1:]
+runtime = edge_runtime(Names(names), image, pathlib.Path(folder))
+config = EdgeConfig.from_json(text)
+print("ready", flush=True)
+while True:
+    config = replace(config, drain=config.drain + 100_000)
+    runtime.apply(config)
+    runtime.set_colour("lan-chat", other(runtime.colours()["lan-chat"]))
+"""
+
+
+def test_no_request_fails_and_all_agree_when_killed_anywhere(door: Door, image_id: str) -> None:
+    door.runtime.set_colour("lan-chat", "blue")
+    arguments = [door.names.suffix, image_id, str(door.runtime.folder), door.config.to_json()]
+    with Load(door.address, HTTP, keep_alive=True, connections=4) as load:
+        for turn in range(12):
+            child = subprocess.Popen(
+                [sys.executable, "-c", CHANGES_WITHOUT_END, *arguments], stdout=subprocess.PIPE, text=True
+            )
+            assert child.stdout
+            assert child.stdout.readline() == "ready\n"
+            time.sleep(random.uniform(0.0, 0.8))
+            child.kill()
+            assert child.wait() == -9, "it ended by itself"
+            child.stdout.close()
+            colour = COLOURS[turn % 2]
+            door.runtime.apply(door.config)
+            door.runtime.set_colour("lan-chat", colour)
+            assert door.runtime.serves(door.config)
+            left = {path.name for path in door.runtime.folder.rglob("*") if not path.is_socket()}
+            assert left == {"haproxy.cfg", "maps", "colour.map", "run", "tls"}
+            assert door.runtime.colours() == door.runtime.colours_on_disk() == {"lan-chat": colour}
+    assert load.failures == []
+    assert load.sent > 1000

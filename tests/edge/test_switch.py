@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -287,6 +289,35 @@ def test_people_who_leave_in_the_middle_are_no_errors(door: Door) -> None:
             time.sleep(0.1)
     until(lambda: door.runtime.sessions("lan-chat.web.blue") + door.runtime.sessions("lan-chat.relay.blue") == 0)
     assert door.runtime.errors("lan-chat").since(start).errors == 0
+
+
+def test_trouble_with_servers_is_counted_by_colour(door: Door) -> None:
+    """A service that takes requests and hangs up: it passes a check of its port, and still it is broken."""
+    broken = own_address()
+    with socket.create_server((broken, HTTP)) as server:
+        threading.Thread(target=hang_up, args=(server,), daemon=True).start()
+        green = two_colours("lan-chat", door.address, {"green": broken}).backends
+        blue = tuple(back for back in door.config.backends if back.colour == "blue")
+        door.runtime.apply(replace(door.config, backends=(*blue, *green)))
+        start = {colour: door.runtime.errors("lan-chat", colour) for colour in COLOURS}
+        door.runtime.set_colour("lan-chat", "green")
+        assert answering(door)[0] == 502
+        door.runtime.set_colour("lan-chat", "blue")
+        assert answering(door)[0] == 200
+        server.shutdown(socket.SHUT_RDWR)
+    seen = {colour: door.runtime.errors("lan-chat", colour).since(start[colour]) for colour in COLOURS}
+    assert (seen["blue"].response_errors, seen["green"].response_errors) == (0, 1)
+    assert seen["blue"].responses_5xx == seen["green"].responses_5xx == 1, "what clients got has no colour"
+
+
+def hang_up(server: socket.socket) -> None:
+    """Reads what comes and closes, until the server is closed."""
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = server.accept()
+            connection.settimeout(0.5)
+            with connection, contextlib.suppress(OSError):
+                connection.recv(65536)
 
 
 def test_a_dead_service_is_an_error(door: Door) -> None:
