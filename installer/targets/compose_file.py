@@ -15,7 +15,7 @@ from installer.bundle.release import Release, Service
 from installer.errors import SealiftError
 from installer.names import COLOURS, Colour, Names, Part
 from installer.secretfiles import SecretFile
-from installer.targets import labels, strict_yaml
+from installer.targets import labels, strict_yaml, variables
 from installer.targets.mounts import Mounts, Spec, invalid
 
 _REFUSED: Final = {
@@ -74,6 +74,7 @@ def split(text: bytes, release: Release, placement: Placement) -> ComposeParts:
     """Split a rendered compose file. Raises ``compose-invalid`` (2) or ``secret-missing`` (7)."""
     document = strict_yaml.parse_mapping(text, "the rendered compose file")
     services = _services(document, release)
+    variables.refuse_unset(services, placement.files)
     translated = {
         name: _Translated(name, services, release, placement, document).translate() for name in sorted(services)
     }
@@ -81,7 +82,8 @@ def split(text: bytes, release: Release, placement: Placement) -> ComposeParts:
     stateful = [item for item in translated.values() if item.stateful]
     colour = [item for item in translated.values() if not item.stateful]
     _refuse_name_twice(colour)
-    base_files = {path: placement.files[path] for item in stateful for path in sorted(item.mounts.files)}
+    wanted = {path for item in stateful for path in item.mounts.files} | ({variables.FILE} & set(placement.files))
+    base_files = {path: placement.files[path] for path in sorted(wanted)} if stateful else {}
     return ComposeParts(
         base=_project(stateful, document, release, placement, "base") if stateful else None,
         colour=_project(colour, document, release, placement, placement.colour),

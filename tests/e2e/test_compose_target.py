@@ -57,6 +57,7 @@ services:
   store:
     <<: *check
     image: {{ images.busybox }}
+    environment: {HOLDS: "${HOLDER}", PRICE: "5 $$", LEVEL: "${LEVEL:-info}"}
     command: [httpd, -f, -p, "8080", -h, /conf]
     secrets: [db]
     volumes: ["data:/data", "./store:/conf"]
@@ -68,6 +69,7 @@ TEMPLATES = {
     "www/version.txt.j2": b"{{ version }} at {{ site }}\n",
     "www/index.html": b"hello\n",
     "store/index.html": b"one-copy\n",
+    ".env": b"HOLDER=store\n",
 }
 
 
@@ -276,6 +278,11 @@ def test_containers_see_rendered_files_and_secrets_and_cannot_change_them(both: 
         assert both.inside(replica, "sh", "-c", f"echo y > {place}").code != 0, f"{place} can be written"
 
 
+def test_variables_come_from_the_products_own_file(both: Lab) -> None:
+    (store,) = both.seen("base")
+    assert both.inside(store, "sh", "-c", "echo $HOLDS, $PRICE, $LEVEL").out == "store, 5 $, info\n"
+
+
 def test_nothing_is_published_on_the_host_and_all_comes_back_with_the_engine(
     both: Lab, engine: docker.DockerClient
 ) -> None:
@@ -334,13 +341,15 @@ def test_says_what_engine_this_is(both: Lab) -> None:
 
 
 def test_a_changed_secret_makes_the_containers_again_that_use_it_and_keeps_the_data(lab: Lab) -> None:
-    target = lab.target("blue")
+    # Compose makes unnamed volumes into named ones when it makes a container again, and then keeps them for ever.
+    templates = TEMPLATES | {"compose.yaml.j2": COMPOSE.replace(", /scratch", "").encode()}
+    target = lab.target("blue", templates=templates)
     (store,) = lab.up(target, "base")
     web = {one.id for one in lab.up(target, "blue")}
     assert lab.inside(store, "sh", "-c", "echo kept > /data/index.html").code == 0
 
     (lab.folder / "db").write_bytes(b"second")
-    changed = lab.target("blue")
+    changed = lab.target("blue", templates=templates)
     (store_again,) = lab.up(changed, "base")
     web_again = lab.up(changed, "blue")
 

@@ -246,7 +246,7 @@ def test_has_no_base_when_nothing_is_stateful() -> None:
         ("configs: [undeclared]", "undeclared"),
         ("volumes: ['undeclared:/x']", "undeclared"),
         ("volumes: ['$HOME/x:/x']", "HOME"),
-        ("volumes: ['${V}:/x']", "{V}"),
+        ("volumes: ['${V:-x}:/x']", "{V"),
         ("volumes: ['~/x:/x']", "~/x"),
         ("volumes: ['../x:/x']", "../x"),
         ("volumes: ['./x/../../y:/x']", "y"),
@@ -357,6 +357,26 @@ def test_says_what_reaches_for_the_host(spec: str, words: str) -> None:
 def test_keeps_quiet_about_rights_that_are_given_up() -> None:
     parts = one_service("cap_drop: [ALL], read_only: true, security_opt: ['no-new-privileges:true'], privileged: false")
     assert parts.warnings == ()
+
+
+@pytest.mark.parametrize("text", ["$LEVEL", "${LEVEL}", "a${LEVEL}b", "${LEVEL:?must be set}", "$$$LEVEL", "$HOME"])
+def test_refuses_a_variable_that_only_the_hosts_environment_could_fill_in(text: str) -> None:
+    error = refusal(f"environment: {{X: '{text}'}}")
+    assert error.id == "compose-invalid"
+    assert ".env" in error.hint
+
+
+@pytest.mark.parametrize("text", ["$$LEVEL", "$${LEVEL}", "${LEVEL:-info}", "${LEVEL-info}", "100 $", "$5"])
+def test_keeps_dollar_signs_and_variables_with_a_default(text: str) -> None:
+    assert containers(one_service(f"environment: {{X: '{text}'}}"))["odd-1"]["environment"] == {"X": text}
+
+
+def test_keeps_variables_that_the_products_own_file_sets_and_gives_it_to_the_base_too() -> None:
+    services = {"a": Service(image="a"), "b": Service(image="b", state="shared")}
+    text = "services: {a: {environment: {X: $LEVEL}}, b: {environment: {X: $LEVEL}}}"
+    parts = parts_of(text, services, files={".env": b"# ours\nLEVEL=info\n"})
+
+    assert parts.base_files == {".env": b"# ours\nLEVEL=info\n"}
 
 
 def test_says_that_networks_of_the_product_are_replaced() -> None:
