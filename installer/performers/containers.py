@@ -5,9 +5,9 @@ from __future__ import annotations
 from installer import actions as act
 from installer.inventory import Replica
 from installer.performers.host import Handlers, Host
+from installer.probe import Probe
 from installer.system import run
 from installer.targets.health import await_healthy
-from installer.targets.probe import Probe
 
 _LOG_LINES = 15
 

@@ -22,6 +22,7 @@ from installer.bundle.release import Health, Release, Service
 from installer.errors import SealiftError
 from installer.inventory import Inventory, Replica, find_compose, replica_state
 from installer.names import COLOURS, Colour, Names, Part
+from installer.probe import Probe
 from installer.render import render
 from installer.secretfiles import install_secrets
 from installer.site import Site, parse_site
@@ -29,7 +30,6 @@ from installer.system import Finished, run
 from installer.targets.compose import ComposeTarget, engine_environment
 from installer.targets.compose_file import Placement, colour_replicas, split
 from installer.targets.health import await_healthy, diagnose
-from installer.targets.probe import Probe
 from tests.unit.site.builders import release_of
 
 pytestmark = pytest.mark.e2e
