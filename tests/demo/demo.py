@@ -100,8 +100,8 @@ def upgrade_under_load(stage: Stage) -> None:
     stage.title("2.1.0 comes while people work: two independent loads, sessions held across the switch")
     make_images(stage, "2.1.0")
     build(stage, "2.1.0")
-    wrk = subprocess.Popen(["wrk", "-t1", "-c4", "-d45s", f"http://{DOOR}/api/ping"], stdout=subprocess.PIPE, text=True)
-    stage.note(f"wrk -t1 -c4 -d45s http://{DOOR}/api/ping, and our own load: 20 WebSocket and 20 TCP sessions")
+    wrk = subprocess.Popen(["wrk", "-t1", "-c2", "-d45s", f"http://{DOOR}/api/ping"], stdout=subprocess.PIPE, text=True)
+    stage.note(f"wrk -t1 -c2 -d45s http://{DOOR}/api/ping, and our own load: 20 WebSocket and 20 TCP sessions")
     with load(stage) as running:
         stage.run("sealift install stick/lan-chat-v2.1.0 --strategy blue-green --yes")
         time.sleep(2)

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,42 +121,41 @@ class Stage:
 
 
 class PacketCount:
-    """Counts packets that the installer, its services and the product's containers send beyond this machine."""
+    """Counts packets that the installer, its services and the product's containers send out of this machine.
 
-    RULES: Mapping[str, tuple[str, ...]] = {
-        "installer": ("OUTPUT", "!", "-o", "lo", "!", "-d", SUBNET, "-m", "owner", "--gid-owner", INSTALLER_GROUP),
-        "front door and registry": (
-            "OUTPUT",
-            "!",
-            "-o",
-            "lo",
-            "!",
-            "-d",
-            SUBNET,
-            "-m",
-            "owner",
-            "--uid-owner",
-            "10001",
-        ),
-        "containers": ("FORWARD", "-s", SUBNET, "!", "-d", SUBNET),
-    }
+    Out means through an interface with a device behind it; bridges of the engine and loopback stay inside.
+    """
+
+    def __init__(self) -> None:
+        uplinks = sorted(path.name for path in Path("/sys/class/net").iterdir() if (path / "device").exists())
+        by_owner = {"installer": ("--gid-owner", INSTALLER_GROUP), "front door and registry": ("--uid-owner", "10001")}
+        self._rules = [
+            *(
+                (who, "OUTPUT", ("-o", uplink, "-m", "owner", *owner))
+                for who, owner in by_owner.items()
+                for uplink in uplinks
+            ),
+            *(("containers", "FORWARD", ("-o", uplink, "-s", SUBNET)) for uplink in uplinks),
+        ]
+        self.who = (*by_owner, "containers")
 
     def __enter__(self) -> PacketCount:
-        for chain, *rule in self.RULES.values():
+        for _, chain, rule in self._rules:
             _iptables("-I", chain, *rule)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for chain, *rule in self.RULES.values():
+        for _, chain, rule in self._rules:
             _iptables("-D", chain, *rule, check=False)
 
     def read(self) -> dict[str, int]:
         """Packets so far, by who sent them."""
-        counts = {}
-        for name, (chain, *_) in self.RULES.items():
-            number = [key for key, (other, *_) in reversed(list(self.RULES.items())) if other == chain].index(name) + 1
-            fields = _iptables("-L", chain, str(number), "-v", "-x", "-n").split()
-            counts[name] = int(fields[0])
+        counts = dict.fromkeys(self.who, 0)
+        for chain in ("OUTPUT", "FORWARD"):
+            mine = [who for who, where, _ in reversed(self._rules) if where == chain]  # each was inserted on top
+            lines = _iptables("-L", chain, "-v", "-x", "-n").splitlines()[2:]
+            for who, line in zip(mine, lines, strict=False):
+                counts[who] += int(line.split()[0])
         return counts
 
 

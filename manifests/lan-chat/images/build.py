@@ -206,7 +206,8 @@ def save(reference: str, folder: Path) -> None:
     """Unpack `docker save`, which is an OCI layout since engine 25, without what is only in it for older engines."""
     with subprocess.Popen(["docker", "save", reference], stdout=subprocess.PIPE) as saving:
         with tarfile.open(fileobj=saving.stdout, mode="r|") as archive:
-            archive.extractall(folder, filter="data")
+            # The first releases of Python 3.11 know no filter; this is our own engine's answer.
+            archive.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
         if saving.wait():
             raise subprocess.CalledProcessError(saving.returncode, ["docker", "save", reference])
     for legacy in ("manifest.json", "repositories"):
