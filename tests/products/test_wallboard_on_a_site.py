@@ -29,6 +29,7 @@ class Hall:
 
     folder: Path
     port: int
+    registry: str
 
     def sealift(self, *words: str) -> tuple[int, dict[str, Any], str]:
         """Run the site side from its sources."""
@@ -61,11 +62,11 @@ def hall(
 ) -> Iterator[Hall]:
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
-    site = Hall(tmp_path, free_port())
+    site = Hall(tmp_path, free_port(), f"127.0.0.1:{free_port()}")
     preview = free_port()
     (state / "site.yaml").write_text(
         "site: hall\n"
-        f"registry: {{bundled: {{listen: 127.0.0.1:{free_port()}}}}}\n"
+        f"registry: {{bundled: {{listen: {site.registry}}}}}\n"
         f'entry_points: {{board: {{bind: "127.0.0.1:{site.port}"}}}}\n'
         f"preview: {{bind: 127.0.0.1, ports: {preview}-{preview}}}\n"
         f"network: {{subnet: 10.{random.randint(220, 250)}.{random.randint(0, 255)}.0/24}}\n"
@@ -73,6 +74,10 @@ def hall(
     )
     yield site
     code, value, talk = site.sealift("remove", "--yes")
+    for image in engine.images.list():  # `remove` leaves the engine's copies to a later prune
+        for reference in image.attrs["RepoDigests"] or []:
+            if reference.startswith(f"{site.registry}/"):
+                engine.images.remove(reference)
     assert code == 0, f"{value} {talk}"
 
 
