@@ -129,14 +129,11 @@ class PacketCount:
     def __init__(self) -> None:
         uplinks = sorted(path.name for path in Path("/sys/class/net").iterdir() if (path / "device").exists())
         by_owner = {"installer": ("--gid-owner", INSTALLER_GROUP), "front door and registry": ("--uid-owner", "10001")}
-        self._rules = [
-            *(
-                (who, "OUTPUT", ("-o", uplink, "-m", "owner", *owner))
-                for who, owner in by_owner.items()
-                for uplink in uplinks
-            ),
-            *(("containers", "FORWARD", ("-o", uplink, "-s", SUBNET)) for uplink in uplinks),
-        ]
+        self._rules: list[tuple[str, str, tuple[str, ...]]] = []
+        for uplink in uplinks:
+            for who, owner in by_owner.items():
+                self._rules.append((who, "OUTPUT", ("-o", uplink, "-m", "owner", *owner)))
+            self._rules.append(("containers", "FORWARD", ("-o", uplink, "-s", SUBNET)))
         self.who = (*by_owner, "containers")
 
     def __enter__(self) -> PacketCount:

@@ -15,7 +15,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -87,7 +86,8 @@ def base_inputs() -> str:
 
 def store_inputs() -> str:
     """Digest of all that decides what the store image is; the release is not among it."""
-    return digest([IMAGES / "store", SOURCES / "store-init", SOURCES / "lanchat"], base_inputs(), STORE_VERSION)
+    shared = [SOURCES / "lanchat" / package for package in ("jsonlog", "version")]
+    return digest([IMAGES / "store", SOURCES / "store-init", *shared], base_inputs(), STORE_VERSION)
 
 
 def service_inputs(name: str, version: str) -> str:
@@ -205,9 +205,8 @@ def layout(reference: str, name: str) -> None:
 def save(reference: str, folder: Path) -> None:
     """Unpack `docker save`, which is an OCI layout since engine 25, without what is only in it for older engines."""
     with subprocess.Popen(["docker", "save", reference], stdout=subprocess.PIPE) as saving:
-        with tarfile.open(fileobj=saving.stdout, mode="r|") as archive:
-            # The first releases of Python 3.11 know no filter; this is our own engine's answer.
-            archive.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+        folder.mkdir()
+        subprocess.run(["tar", "--extract", "--directory", folder], stdin=saving.stdout, check=True)
         if saving.wait():
             raise subprocess.CalledProcessError(saving.returncode, ["docker", "save", reference])
     for legacy in ("manifest.json", "repositories"):
