@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version as distribution_version
+from json import dumps as json_text
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from bundler import scaffold, trust
 from bundler.cache import wide_cache
 from bundler.lint import lint as lint_manifest
 from bundler.program import build_program
+from bundler.recipe import Recipe
 from bundler.sign import Passphrase, generate, load_keys, passphrase_from
 from bundler.verification import contents, inspect_media, verify_media
 from installer.bundle.trust import ANY_PRODUCT, TrustPolicy, read_public_key
@@ -25,10 +27,11 @@ from installer.talk import Table, Talk, run_cli, size
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Make one signed release bundle and the media folder around it.",
 )
-trust_app = typer.Typer(no_args_is_help=True, help="The root of trust: who may sign what.")
+trust_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The root of trust: who may sign what.")
 app.add_typer(trust_app, name="trust")
 
 Manifest = Annotated[Path | None, typer.Option("--manifest", help="release.yaml, where there are several products")]
@@ -87,8 +90,13 @@ def lint(
     context: typer.Context,
     version: Annotated[str | None, typer.Argument(metavar="[VERSION]", help="else the changelog's newest")] = None,
     manifest: Manifest = None,
+    schema: Annotated[bool, typer.Option("--schema", help="print the manifest's JSON Schema, for editors")] = False,
 ) -> None:
     """Refuse everything that build would refuse, without building."""
+    if schema:
+        described = Recipe.model_json_schema(by_alias=True)
+        context.obj.result(json_text(described, indent=2), described)
+        return
     found = lint_manifest(Path(), manifest, version, context.obj)
     what = f"{found.recipe.product} {found.version}"
     value: dict[str, object] = {"valid": True, "product": found.recipe.product, "version": found.version.text}

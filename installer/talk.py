@@ -203,8 +203,11 @@ def _guarded(app: Callable[..., object], arguments: list[str], program: str, tal
     except SealiftError as error:
         return _failed(talk, error)
     except typer.TyperException as error:
-        if not error.format_message():  # no verb at all: the help has been shown
-            return int(ExitCode.USAGE)
+        if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help text, empty where rich showed it
+            print(error.format_message(), file=talk.err)
+            return _failed(
+                talk, SealiftError("bad-option", "no verb was given", hint=f"see above, or {program} --help")
+            )
         hint = f"{program} --help lists what there is"
         return _failed(talk, SealiftError("bad-option", _first_small(error.format_message()), hint=hint))
     except (KeyboardInterrupt, typer.Abort):

@@ -17,7 +17,7 @@ from installer.errors import SealiftError
 from installer.meter import PlainMeter
 from installer.talk import Table, Talk, clean, run_cli, size, span
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
@@ -95,6 +95,13 @@ def test_wrong_option_is_usage_with_a_json_object(capsys: pytest.CaptureFixture[
     for words in (["fine", "--no-such"], ["no-such"], ["fine", "--count", "many"]):
         assert run(*words, "--json") == 2
         assert json.loads(capsys.readouterr().out)["error"]["id"] == "bad-option"
+
+
+def test_no_verb_shows_the_help_and_is_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--json") == 2
+    shown = capsys.readouterr()
+    assert "fine" in shown.err
+    assert json.loads(shown.out)["error"]["id"] == "bad-option"
 
 
 def test_bug_leaves_its_traceback_in_a_file_and_not_on_the_screen(
