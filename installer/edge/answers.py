@@ -6,9 +6,11 @@ import csv
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from installer.errors import SealiftError
+
+_ENDINGS: Final = ("failed to start their listeners", "rror(s) found in", "Fatal errors found", "exited with code")
 
 
 @dataclass(frozen=True)
@@ -127,9 +129,11 @@ def parse_map(text: str) -> list[str]:
 
 
 def alerts(text: str) -> tuple[str, ...]:
-    """HAProxy's last complaints in its own words, without its decoration."""
+    """HAProxy's last complaints in its own words, each once, the one that says most first; no decoration."""
     lines = [line.partition(") :")[2].strip() for line in text.splitlines() if line.startswith("[ALERT]")]
-    return tuple(lines[-6:]) or tuple(_last(text.splitlines()))
+    once = list(dict.fromkeys(reversed(lines)))[:6][::-1] or _last(text.splitlines())
+    # It ends by saying that there was an error: that comes behind what the error was.
+    return tuple(sorted(once, key=lambda line: any(end in line for end in _ENDINGS)))
 
 
 def unexpected(question: str, answer: str) -> SealiftError:

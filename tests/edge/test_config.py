@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from installer.edge.answers import parse_info, parse_stat, parse_workers
+from installer.edge.answers import alerts, parse_info, parse_stat, parse_workers
 from installer.edge.config import Backend, EdgeConfig, Frontend, Protocol, Server, split_bind
 from installer.edge.render import listens_on, mark, render
 from installer.errors import SealiftError
@@ -157,3 +157,12 @@ def test_refuses_answers_that_do_not_read(answer: str) -> None:
         with pytest.raises(SealiftError) as refusal:
             parse(answer)
         assert refusal.value.id == "edge-failed"
+
+
+def test_tells_the_cause_before_the_end() -> None:
+    """A container that the engine starts again and again repeats itself in its log."""
+    bind = "Binding [/edge/haproxy.cfg:33] for frontend wiki.web: cannot bind socket (Address already in use)"
+    end = "[/usr/sbin/haproxy.main()] Some protocols failed to start their listeners! Exiting."
+    log = f"[NOTICE]   (1) : haproxy version is 2.6\n[ALERT]    (1) : {bind}\n[ALERT]    (1) : {end}\n" * 4
+    assert alerts(log) == (bind, end)
+    assert alerts("docker: no such container\n") == ("docker: no such container",)
