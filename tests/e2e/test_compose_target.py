@@ -10,7 +10,7 @@ import subprocess
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import docker
@@ -268,6 +268,13 @@ def test_names_resolve_within_the_own_colour_only(both: Lab) -> None:
 def test_the_base_answers_both_colours_under_one_name(both: Lab) -> None:
     for replica in (both.seen("blue")[0], both.seen("green")[1]):
         assert both.inside(replica, "wget", "-q", "-O", "-", "http://store:8080/").out == "one-copy\n"
+
+
+def test_the_base_takes_no_address_that_a_replica_could_need(both: Lab) -> None:
+    (store,) = both.seen("base")
+    for colour in COLOURS:
+        net = colour_net(both.site.network.subnet, 0, colour)
+        assert IPv4Address(store.addresses[both.names.network("note-board", colour)]) in net.dynamic
 
 
 def test_containers_see_rendered_files_and_secrets_and_cannot_change_them(both: Lab) -> None:
