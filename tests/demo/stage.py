@@ -137,12 +137,12 @@ class PacketCount:
         self.who = (*by_owner, "containers")
 
     def __enter__(self) -> PacketCount:
-        for _, chain, rule in self._rules:
+        for _who, chain, rule in self._rules:
             _iptables("-I", chain, *rule)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for _, chain, rule in self._rules:
+        for _who, chain, rule in self._rules:
             _iptables("-D", chain, *rule, check=False)
 
     def read(self) -> dict[str, int]:
