@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from bundler.collect.content import Bytes, Content
 from bundler.collect.files import CollectedFile, collect_file
 from bundler.collect.layout import FULL_NAME, INDEX, REF_NAME, CollectedImage
-from bundler.recipe import Recipe
+from bundler.recipe import EDGE_NAMES, Recipe
 from bundler.version import Version
 from installer.bundle.release import RELEASE_TYPE, Deploy, Edge, Image, Release, first_problem
 from installer.bundle.strictjson import canonical
@@ -52,7 +52,7 @@ def assemble(
     """Put a release together. Raises ``manifest-invalid`` (2) where its parts don't fit."""
     images = sorted(images, key=lambda one: one.image.name)
     files = [*files, *_layout([one.image for one in images], platform)]
-    _refuse_twins(files)
+    refuse_twins(files)
     files.sort(key=lambda one: one.file.path)
     try:
         release = Release(
@@ -67,8 +67,8 @@ def assemble(
             strategy=recipe.strategy,
             deploy=Deploy(compose=recipe.deploy.below_templates),
             edge=Edge(
-                haproxy="edge-haproxy" if recipe.edge.haproxy else None,
-                registry="edge-registry" if recipe.edge.registry else None,
+                haproxy=EDGE_NAMES["haproxy"] if recipe.edge.haproxy else None,
+                registry=EDGE_NAMES["registry"] if recipe.edge.registry else None,
             ),
             services=recipe.services,
             entry_points=recipe.entry_points,
@@ -127,7 +127,8 @@ def full_name(reference: str) -> str:
     return f"docker.io/{reference}" if slash else f"docker.io/library/{reference}"
 
 
-def _refuse_twins(files: Iterable[CollectedFile]) -> None:
+def refuse_twins(files: Iterable[CollectedFile]) -> None:
+    """Refuse two files of one path, or of paths that differ only in case. Raises ``manifest-invalid`` (2)."""
     seen: dict[str, str] = {}
     for one in files:
         twin = seen.setdefault(one.file.path.casefold(), one.file.path)

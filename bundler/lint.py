@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, TemplateSyntaxError
 
+from bundler.assemble import refuse_twins
 from bundler.build import Draft, Request, collect_files, draft
 from bundler.changelog import UNRELEASED, sections
 from bundler.collect.content import read_whole
@@ -51,7 +52,7 @@ def _problems(found: Draft, talk: Talk) -> Iterator[SealiftError]:
     if files:
         templates = [file for file in files if file.file.role == "template"]
         yield from _failures([partial(_check_template, file) for file in templates])
-        yield from _failures([partial(_check_deploy, found, templates)])
+        yield from _failures([partial(_check_deploy, found, templates), partial(refuse_twins, files)])
 
 
 def _failures(checks: list[Callable[[], None]]) -> Iterator[SealiftError]:

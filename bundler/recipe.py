@@ -27,6 +27,8 @@ from installer.errors import SealiftError
 
 MANIFESTS: Final = "manifests"
 MANIFEST: Final = "release.yaml"
+EDGE_NAMES: Final = {"haproxy": "edge-haproxy", "registry": "edge-registry"}
+"""What the images of the site's own services are called in a release."""
 PLACEHOLDERS: Final = ("version", "os", "arch", "cache")
 _PLACEHOLDER: Final = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 
@@ -97,19 +99,36 @@ class Recipe(Closed):
     sign: Sign = Sign()
 
     @model_validator(mode="after")
-    def _names_refer_to_something(self) -> Self:
+    def _services_find_what_they_name(self) -> Self:
         for name, service in self.services.items():
             if service.image not in self.images:
                 raise ValueError(f"services.{name}: no image is called {service.image}")
             for need in service.needs:
                 if need not in self.services:
                     raise ValueError(f"services.{name}: it needs {need}, which is no service")
+        return self
+
+    @model_validator(mode="after")
+    def _entry_points_find_what_they_name(self) -> Self:
         for name, entry in self.entry_points.items():
-            if entry.service not in self.services:
+            service = self.services.get(entry.service)
+            if service is None:
                 raise ValueError(f"entry_points.{name}: no service is called {entry.service}")
+            if service.state == "shared":
+                raise ValueError(f"entry_points.{name}: {entry.service} is stateful, so it could not be switched")
         for smoke in self.smoke:
-            if smoke.entry not in self.entry_points:
+            asked = self.entry_points.get(smoke.entry)
+            if asked is None:
                 raise ValueError(f"smoke: no entry point is called {smoke.entry}")
+            if asked.protocol != "http":
+                raise ValueError(f"smoke: the entry point {smoke.entry} does not speak HTTP")
+        return self
+
+    @model_validator(mode="after")
+    def _names_of_the_edge_are_kept(self) -> Self:
+        for name in self.images:
+            if name in EDGE_NAMES.values():
+                raise ValueError(f"images.{name}: this name is kept for the site's own services")
         return self
 
     @model_validator(mode="after")
@@ -120,7 +139,7 @@ class Recipe(Closed):
 
     def sources(self) -> dict[str, ImageFrom]:
         """Every image by the name it has in the release, those of the edge as ``edge-haproxy``, ``edge-registry``."""
-        edge = {"edge-haproxy": self.edge.haproxy, "edge-registry": self.edge.registry}
+        edge = {EDGE_NAMES["haproxy"]: self.edge.haproxy, EDGE_NAMES["registry"]: self.edge.registry}
         return self.images | {name: source for name, source in edge.items() if source is not None}
 
     def _locations(self) -> list[str]:

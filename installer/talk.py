@@ -22,7 +22,7 @@ from typing import Final, NoReturn, TextIO
 
 import typer
 
-from installer.errors import ExitCode, SealiftError
+from installer.errors import SealiftError
 from installer.meter import BarMeter, Meter, PlainMeter, QuietMeter
 from installer.words import clean, size, span
 
