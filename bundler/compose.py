@@ -75,7 +75,7 @@ def _service(name: str, body: dict[str, Any], named: set[str], doubts: list[str]
     if not _NAME.fullmatch(name):
         raise ValueError(f"service {name}: its name must be lower-case letters, digits and dashes")
     for key, why in (
-        ("env_file", "a file that is not in the bundle: write its values in, or make them inputs"),
+        ("env_file", "put that file beside the compose template if it holds no secret, else use secrets"),
         ("network_mode", "an upgrade gives each colour a network of its own"),
         ("profiles", "a profile is nothing that a release knows"),
     ):
