@@ -209,20 +209,21 @@ def make_releases(repository: Path) -> tuple[str, ...]:
     return RELEASES
 
 
-def render(repository: Path, folder: Path, secret: Path, smtp: str) -> None:
-    """Render the templates as a site does, for 2.0.0, and add a gateway of each later release."""
+def render(repository: Path, folder: Path, secret: Path, network: str, smtp: str) -> None:
+    """Render the templates as a site does, for 2.0.0, and add a gateway of each later release, all on one network."""
     loader = jinja2.FileSystemLoader(repository / "templates/lan-chat")
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701
     site = {"product": "lan-chat", "version": OLD, "site": "office", "environment": "test", "cluster_id": "o1"}
     images = {name: f"lan-chat/{name}:{OLD}" for name in ("gateway", "directory")} | {"store": "lan-chat/store:15-1"}
-    values = {"peers": ["10.9.9.9"], "values": {"smtp": {"host": smtp}}, "images": images, "secrets": {"db": secret}}
+    inputs = {"smtp": {"host": smtp}, "session_seconds": 12}
+    values = {"peers": ["10.9.9.9"], "values": inputs, "images": images, "secrets": {"db": secret}}
     for name in environment.list_templates():
         text = environment.get_template(name).render({**site, **values})
         (folder / name.removesuffix(".j2")).write_text(text)
     compose = yaml.safe_load((folder / "compose.yaml").read_text())
     gateway = compose["services"]["gateway"]
     del gateway["ports"]  # this machine's 8080 is not ours
-    gateway["extra_hosts"] = ["mail.test:host-gateway"]
+    compose["networks"] = {"default": {"name": network, "external": True}}
     for version in RELEASES[1:]:
         compose["services"][f"gateway-{version.replace('.', '-')}"] = gateway | {"image": f"lan-chat/gateway:{version}"}
     (folder / "compose.yaml").write_text(yaml.safe_dump(compose))

@@ -75,3 +75,32 @@ def test_puts_what_the_manifest_names_where_it_says(releases: tuple[str, ...], r
 def test_refuses_what_is_not_a_version(repository: Path) -> None:
     done = run(repository / "manifests/lan-chat/images/build", "latest", check=False)
     assert done.returncode == 2 and "is not a version" in done.stderr
+
+
+def test_gives_the_store_the_password_that_it_starts_with(
+    releases: tuple[str, ...], tmp_path: Path, unique_name: Callable[[str], str], engine: docker.DockerClient
+) -> None:
+    secret, name = tmp_path / "db", unique_name("lan-chat-store")
+    mounts = {str(secret): {"bind": "/run/secrets/db", "mode": "ro"}, name: {"bind": "/var/lib/postgresql/data"}}
+
+    def enter(store: Any, password: str) -> int:
+        query = ["psql", "-h", "127.0.0.1", "-U", "lanchat", "-w", "-tAc", "select 1", "lanchat"]
+        code: int = store.exec_run(query, environment={"PGPASSWORD": password}).exit_code
+        return code
+
+    try:
+        for password, other in (("first", "second"), ("second", "first")):
+            secret.write_text(password)
+            store = engine.containers.run(
+                "lan-chat/store:15-1", detach=True, name=name, volumes=mounts, network_mode="none"
+            )
+            try:
+                end = time.monotonic() + 30
+                while enter(store, password) != 0:
+                    assert time.monotonic() < end, store.logs().decode()
+                    time.sleep(0.2)
+                assert enter(store, other) == 2
+            finally:
+                store.remove(force=True)
+    finally:
+        engine.volumes.get(name).remove()

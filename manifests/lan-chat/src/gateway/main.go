@@ -28,7 +28,9 @@ type config struct {
 	Relay       string            `json:"relay"`
 	Directory   string            `json:"directory"`
 	Database    settings.Database `json:"database"`
-	SMTP        struct {
+	// How long sessions may go on after SIGTERM.
+	SessionSeconds int `json:"session_seconds"`
+	SMTP           struct {
 		Host string `json:"host"`
 	} `json:"smtp"`
 }
@@ -105,8 +107,9 @@ func run(c config, log *jsonlog.Logger) error {
 		Readiness: serve.NewReadiness(log,
 			serve.Check{Name: "store", Run: g.store.check},
 			serve.Check{Name: "directory", Run: g.presence.check}),
-		Streams: []serve.Stream{{Address: c.Relay, Handle: g.relay}},
-		OnDrain: g.hub.announceDrain,
+		Streams:  []serve.Stream{{Address: c.Relay, Handle: g.relay}},
+		Patience: time.Duration(c.SessionSeconds) * time.Second,
+		OnDrain:  g.hub.announceDrain,
 		OnStop: func() {
 			g.hub.closeAll()
 			g.presence.leave()

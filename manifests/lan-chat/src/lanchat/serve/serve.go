@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	// Patience is how long open sessions may go on after SIGTERM.
-	Patience = 25 * time.Second
+	// DefaultPatience is how long open sessions may go on after SIGTERM.
+	DefaultPatience = 25 * time.Second
 	// Connections that were kept alive may have a request on the way when the end begins.
 	grace = time.Second
 )
@@ -42,8 +42,9 @@ type Server struct {
 	Metrics   *metrics.Registry
 	Route     func(path string) string // the metric label of a path
 	Streams   []Stream
-	OnDrain   func() // SIGTERM has come: nothing new is accepted
-	OnStop    func() // the process ends now: say good-bye
+	Patience  time.Duration // how long open sessions may go on after SIGTERM; 0 is DefaultPatience
+	OnDrain   func()        // SIGTERM has come: nothing new is accepted
+	OnStop    func()        // the process ends now: say good-bye
 
 	draining  atomic.Bool
 	busy      atomic.Int64
@@ -127,6 +128,10 @@ func (s *Server) drain(received os.Signal, again <-chan os.Signal) {
 	if s.OnDrain != nil {
 		s.OnDrain()
 	}
+	patience := s.Patience
+	if patience == 0 {
+		patience = DefaultPatience
+	}
 	begun := time.Now()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -136,7 +141,7 @@ func (s *Server) drain(received os.Signal, again <-chan os.Signal) {
 			return
 		case <-tick.C:
 			waited := time.Since(begun)
-			if waited >= Patience || (waited >= grace && s.busy.Load() == 0) {
+			if waited >= patience || (waited >= grace && s.busy.Load() == 0) {
 				return
 			}
 		}
