@@ -77,7 +77,10 @@ def _service(name: str, body: dict[str, Any], named: set[str], doubts: list[str]
     for key, why in (
         ("env_file", "put that file beside the compose template if it holds no secret, else use secrets"),
         ("network_mode", "an upgrade gives each colour a network of its own"),
-        ("profiles", "a profile is nothing that a release knows"),
+        ("profiles", "a release has one shape: take the service or its profile out"),
+        ("extends", "put everything into one file"),
+        ("links", "use the service's name"),
+        ("volumes_from", "name the volumes"),
     ):
         if key in body:
             doubts.append(f"service {name} has {key}: {why}")
