@@ -6,6 +6,7 @@ import importlib
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
