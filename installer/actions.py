@@ -17,10 +17,15 @@ from installer.state import ProductState, ReleaseRef
 
 
 class RunCommands(Closed):
-    """Start these processes, one after the other."""
+    """Start these processes, one after the other.
+
+    ``product`` and ``part`` say whose containers they start, so that a failure can show the last words of the guilty one.
+    """
 
     kind: Literal["run"] = "run"
     commands: tuple[Command, ...]
+    product: Name | None = None
+    part: Part | None = None
 
 
 class EnsureNetwork(Closed):

@@ -31,6 +31,7 @@ from installer.actions import (
 )
 from installer.addresses import product_slice
 from installer.bundle.release import Release
+from installer.commands import Command
 from installer.edge.config import Backend, EdgeConfig, Frontend
 from installer.names import Colour, Names, Part, other
 from installer.plan import SWITCH, Step
@@ -159,7 +160,7 @@ class Builder:
                 name="base",
                 intent=f"bring the stateful services up to date{downtime}: {', '.join(services(self.release, 'base'))}",
                 actions=(
-                    RunCommands(commands=(self.target.pull("base"), self.target.up("base"))),
+                    self._starting("base", self.target.pull("base"), self.target.up("base")),
                     self._healthy("base"),
                 ),
                 undo=(RunCommands(commands=(undo,)),),
@@ -172,8 +173,11 @@ class Builder:
             name=f"start-{self.colour}",
             intent=f"start {self.release.version} as {self.colour}: {', '.join(services(self.release, self.colour))}",
             actions=(
-                RunCommands(
-                    commands=(self.target.down(self.colour), self.target.pull(self.colour), self.target.up(self.colour))
+                self._starting(
+                    self.colour,
+                    self.target.down(self.colour),
+                    self.target.pull(self.colour),
+                    self.target.up(self.colour),
                 ),
             ),
             undo=(RunCommands(commands=(self.target.down(self.colour),)),),
@@ -295,6 +299,9 @@ class Builder:
 
     def _union(self, fronts: tuple[Frontend, ...]) -> EdgeConfig:
         return frontdoor.union(self.state.edge_config, self.site, self.ref.product, fronts, self.backs)
+
+    def _starting(self, part: Part, *commands: Command) -> RunCommands:
+        return RunCommands(commands=commands, product=self.ref.product, part=part)
 
     def _healthy(self, part: Part) -> AwaitHealthy:
         return _await(self.release, self.target, part, self.site)

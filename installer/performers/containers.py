@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from installer import actions as act
+from installer.errors import SealiftError
 from installer.inventory import Replica
 from installer.performers.host import Handlers, Host
 from installer.probe import Probe
 from installer.system import run
-from installer.targets.health import await_healthy
+from installer.targets.health import await_healthy, diagnose
 
 _LOG_LINES = 15
 
@@ -27,8 +28,21 @@ class Containers:
         }
 
     def _run_commands(self, action: act.RunCommands) -> None:
-        for command in action.commands:
-            run(command)
+        try:
+            for command in action.commands:
+                run(command)
+        except SealiftError as error:
+            raise self._diagnosed(action, error) from error
+
+    def _diagnosed(self, action: act.RunCommands, error: SealiftError) -> SealiftError:
+        """The container whose fault it is, where one of them says so; Compose names only what it waited for."""
+        if action.product is None or action.part is None:
+            return error
+        seen = self._host.inventory.observe(action.product).of(action.product, action.part)
+        return diagnose(seen, self._last_words) or error
+
+    def _last_words(self, replica: Replica) -> tuple[str, ...]:
+        return self._host.inventory.last_log_lines(replica.id, _LOG_LINES)
 
     def _ensure_network(self, action: act.EnsureNetwork) -> None:
         if not self._host.inventory.network_exists(action.name):
@@ -50,5 +64,5 @@ class Containers:
             action.services,
             timeout=action.timeout,
             settle=action.settle,
-            logs=lambda replica: inventory.last_log_lines(replica.id, _LOG_LINES),
+            logs=self._last_words,
         )

@@ -16,8 +16,8 @@ from installer.questions import ask
 from installer.state import load_state
 
 _POLL: Final = 0.5
-_FEW_5XX: Final = 5
-_SHARE_5XX: Final = 100  # one answer in so many may be a 5xx: products have their own
+_FEW: Final = 3
+_SHARE: Final = 100  # one answer in so many may go wrong: products have their own errors
 
 
 class FrontDoor:
@@ -59,11 +59,11 @@ class FrontDoor:
 
     def _watch(self, action: act.Watch) -> None:
         edge = self._host.edge()
-        before = edge.errors(action.product)
+        before = edge.errors(action.product, action.colour)
         began = time.monotonic()
         while (left := began + action.seconds - time.monotonic()) > 0:
             time.sleep(min(_POLL, left))
-            why = _broken(edge.errors(action.product).since(before))
+            why = _broken(edge.errors(action.product, action.colour).since(before))
             if why is None and not edge.ready(action.product, action.colour):
                 why = "it stopped being healthy"
             if why is not None:
@@ -107,8 +107,9 @@ class FrontDoor:
 
 def _broken(seen: Counters) -> str | None:
     """What people suffered since the switch, or None where it is nothing to go back for."""
-    if seen.connection_errors or seen.response_errors:
+    tolerated = max(_FEW, seen.requests // _SHARE)
+    if seen.connection_errors + seen.response_errors > tolerated:
         return f"{seen.connection_errors + seen.response_errors} broken connections in {seen.requests} requests"
-    if seen.responses_5xx > max(_FEW_5XX, seen.requests // _SHARE_5XX):
+    if seen.responses_5xx > tolerated:
         return f"{seen.responses_5xx} answers 5xx in {seen.requests} requests"
     return None
