@@ -19,7 +19,7 @@ from installer.state import ProductState, ReleaseRef
 class RunCommands(Closed):
     """Start these processes, one after the other.
 
-    ``product`` and ``part`` say whose containers they start, so that a failure can show the last words of the guilty one.
+    ``product`` and ``part`` say whose containers they start, so that a failure shows the guilty one's last words.
     """
 
     kind: Literal["run"] = "run"

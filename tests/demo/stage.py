@@ -18,6 +18,7 @@ CACHE = Path(
 )
 INSTALLER_GROUP = "61234"  # a group of its own, so that the kernel can count the installer's packets
 SUBNET = "10.213.0.0/16"
+_MARK = "sealift demonstration:"
 
 SITE = f"""\
 site: hospital-7
@@ -129,31 +130,30 @@ class PacketCount:
     def __init__(self) -> None:
         uplinks = sorted(path.name for path in Path("/sys/class/net").iterdir() if (path / "device").exists())
         by_owner = {"installer": ("--gid-owner", INSTALLER_GROUP), "front door and registry": ("--uid-owner", "10001")}
-        self._rules: list[tuple[str, str, tuple[str, ...]]] = []
+        self._rules: list[tuple[str, ...]] = []
         for uplink in uplinks:
             for who, owner in by_owner.items():
-                self._rules.append((who, "OUTPUT", ("-o", uplink, "-m", "owner", *owner)))
-            self._rules.append(("containers", "FORWARD", ("-o", uplink, "-s", SUBNET)))
+                self._rules.append(("OUTPUT", "-o", uplink, "-m", "owner", *owner, *_comment(who)))
+            self._rules.append(("FORWARD", "-o", uplink, "-s", SUBNET, *_comment("containers")))
         self.who = (*by_owner, "containers")
 
     def __enter__(self) -> PacketCount:
-        for _who, chain, rule in self._rules:
-            _iptables("-I", chain, *rule)
+        for rule in self._rules:
+            _iptables("-I", *rule)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for _who, chain, rule in self._rules:
-            _iptables("-D", chain, *rule, check=False)
+        for rule in self._rules:
+            _iptables("-D", *rule, check=False)
 
     def read(self) -> dict[str, int]:
-        """Packets so far, by who sent them."""
-        counts = dict.fromkeys(self.who, 0)
-        for chain in ("OUTPUT", "FORWARD"):
-            mine = [who for who, where, _ in reversed(self._rules) if where == chain]  # each was inserted on top
-            lines = _iptables("-L", chain, "-v", "-x", "-n").splitlines()[2:]
-            for who, line in zip(mine, lines, strict=False):
-                counts[who] += int(line.split()[0])
-        return counts
+        """Packets so far, by who sent them. The engine puts rules of its own on top, so ours are known by comment."""
+        lines = [line for chain in ("OUTPUT", "FORWARD") for line in _iptables("-L", chain, "-vxn").splitlines()]
+        return {who: sum(int(line.split()[0]) for line in lines if f"/* {_MARK} {who} */" in line) for who in self.who}
+
+
+def _comment(who: str) -> tuple[str, ...]:
+    return ("-m", "comment", "--comment", f"{_MARK} {who}")
 
 
 def _iptables(*arguments: str, check: bool = True) -> str:
