@@ -92,10 +92,9 @@ def test_gives_the_store_the_password_that_it_starts_with(
     try:
         for password, other in (("first", "second"), ("second", "first")):
             secret.write_text(password)
-            store = engine.containers.run(
-                "lan-chat/store:15-1", detach=True, name=name, volumes=mounts, network_mode="none"
-            )
+            store = engine.containers.create("lan-chat/store:15-1", name=name, volumes=mounts, network_mode="none")
             try:
+                store.start()
                 end = time.monotonic() + 30
                 while enter(store, password) != 0:
                     assert time.monotonic() < end, store.logs().decode()
