@@ -131,5 +131,8 @@ def test_commands_of_the_operators_page_work_as_they_stand(
     text = re.split(r"\n\n\n", text, maxsplit=1)[0]
     commands = [line.strip() for line in text.splitlines() if line.startswith("    ") and "trust init" not in line]
     assert any(command.startswith("openssl") for command in commands)
-    done = run("sh", "-euc", "\n".join(commands), cwd=stick)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    done = run("env", f"TMPDIR={scratch}", "sh", "-euc", "\n".join(commands), cwd=stick)
+    assert list(scratch.iterdir())
     assert "Verified OK" in done.stdout
