@@ -62,7 +62,6 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "root-invalid",
         "nothing-to-roll-back",
         "unknown-release",
-        "unknown-service",
         "not-initialised",
     ),
     ExitCode.MALFORMED: (
@@ -140,7 +139,7 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
     ),
     ExitCode.ROLLED_BACK: ("upgrade-rolled-back",),
     ExitCode.OPERATOR_NEEDED: ("operator-needed",),
-    ExitCode.REFUSED: ("release-in-use", "plan-stale", "already-pending"),
+    ExitCode.REFUSED: (),
     ExitCode.INTERRUPTED: ("interrupted",),
 }
 

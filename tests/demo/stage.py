@@ -29,7 +29,7 @@ entry_points:
   relay: {{bind: "127.0.0.1:19000"}}
 preview: {{bind: 127.0.0.1, ports: 18100-18149}}
 network: {{subnet: {SUBNET}}}
-values: {{smtp.host: ""}}
+values: {{smtp.host: "", session_seconds: 1}}
 secrets: {{db: {{file: host/secrets/db}}}}
 timing: {{health: 90s, bake: 10s, drain: 10s}}
 edge: {{retries: 0}}

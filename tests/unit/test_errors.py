@@ -1,0 +1,41 @@
+"""The table of errors: one place, documented, and used."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from installer.errors import ERRORS, ExitCode, SealiftError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_every_id_is_documented_with_its_code() -> None:
+    rows = re.findall(
+        r"^\| (\d+) \| ([a-z-]+) \|[^|]*\|([^|]*)\|$", (ROOT / "docs/errors.md").read_text(), re.MULTILINE
+    )
+    documented = {name: int(code) for code, _, ids in rows for name in re.findall(r"`([a-z0-9-]+)`", ids)}
+    assert documented == {name: int(code) for name, code in ERRORS.items()}
+    assert {int(code): label for code, label, _ in rows} == {int(code): code.label for code in ExitCode}
+
+
+def test_every_id_is_raised_somewhere() -> None:
+    sources = "".join(
+        path.read_text()
+        for folder in ("installer", "bundler")
+        for path in (ROOT / folder).rglob("*.py")
+        if path.name != "errors.py"
+    ) + "".join(path.read_text() for path in (ROOT / "bundler").rglob("*.sh"))
+    unused = [name for name in ERRORS if f'"{name}"' not in sources]
+    assert unused == []
+
+
+def test_an_error_carries_what_json_promises() -> None:
+    value = SealiftError("locked", "another run holds the lock", hint="wait").as_json()
+    assert value == {
+        "code": 8,
+        "name": "locked",
+        "id": "locked",
+        "message": "another run holds the lock",
+        "hint": "wait",
+    }
