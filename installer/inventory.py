@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -20,7 +20,6 @@ import requests
 from docker.errors import APIError, DockerException, NotFound
 
 from installer.addresses import Route, parse_routes
-from installer.carried import argv_of
 from installer.commands import Command
 from installer.errors import SealiftError
 from installer.names import Names
@@ -173,13 +172,16 @@ def find_compose(
 
     Raises ``compose-missing`` (7).
     """
-    for argv in ((*docker_argv, "compose"), *map(argv_of, carried)):
+    ways = [Command((*docker_argv, "compose"))]
+    ways += [Command((str(tool),), carried=True) for tool in carried]
+    for way in ways:
+        asked = replace(way, argv=(*way.argv, "version", "--short"), cwd="/", env=environment, timeout=30)
         try:
-            found = run(Command((*argv, "version", "--short"), cwd="/", env=environment, timeout=30), check=False)
+            found = run(asked, check=False)
         except SealiftError:
             continue
         if found.code == 0 and _new_enough(found.out):
-            return argv
+            return way.argv
     raise SealiftError(
         "compose-missing",
         f"docker compose {'.'.join(map(str, _COMPOSE))} or later is not here, and the bundle carries none that runs",

@@ -7,19 +7,18 @@ from pathlib import Path
 from installer import frontdoor
 from installer.actions import ApplyEdge, RemoveEdge, RemoveNetwork, RemoveRegistry, RunCommands, SetColour
 from installer.commands import Command
-from installer.inventory import Inventory, find_compose
+from installer.compose import compose_for
+from installer.inventory import Inventory
 from installer.lock import locked
 from installer.names import COLOURS, Names, Part
 from installer.performers import Host, Performer
 from installer.planning import Lacking, Scene, choose_product
-from installer.registry.access import docker_config_folder
 from installer.releases import load_kept
 from installer.site import Site, load_site
 from installer.state import load_state
 from installer.system import run
 from installer.talk import Talk
 from installer.targets import labels
-from installer.targets.compose import engine_environment
 from installer.truststore import load_policy
 
 _PARTS: tuple[Part, ...] = ("green", "blue", "base")
@@ -35,7 +34,7 @@ def remove(state_dir: Path, site_file: Path, talk: Talk, wanted: str | None, *, 
         perform = Performer(Host(state_dir, site, talk, inventory))
         kept = load_kept(state_dir, product.current, load_policy(state_dir)) if product.current else None
         if kept is not None:
-            compose = find_compose((), engine_environment(site, docker_config_folder(site, state_dir)))
+            compose = compose_for(kept.release, site, state_dir)
             scene = Scene(
                 state_dir,
                 site,

@@ -6,8 +6,10 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
+from installer.carried import argv_of
 from installer.commands import Command
 from installer.errors import SealiftError
 
@@ -27,9 +29,10 @@ def run(command: Command, *, stdin: bytes | None = None, check: bool = True) -> 
     """Run to the end. Raises ``tool-missing`` or, with ``check``, ``tool-failed`` (7) with its last lines."""
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | dict(command.env)
     environment.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    program, *arguments = command.argv
     try:
         done = subprocess.run(
-            command.argv,
+            [*(argv_of(Path(program)) if command.carried else (program,)), *arguments],
             cwd=command.cwd,
             env=environment,
             input=stdin,

@@ -14,21 +14,22 @@ from installer.addresses import refuse_overlap
 from installer.admission import admit
 from installer.bundle.release import Release
 from installer.bundle.trust import TrustPolicy
+from installer.compose import compose_for
 from installer.edge.files import read_pem
 from installer.errors import SealiftError
 from installer.execute import Executor
 from installer.frontdoor import frontends
-from installer.inventory import Inventory, find_compose, replica_state
+from installer.inventory import Inventory, replica_state
 from installer.journal import Journal
 from installer.lock import locked
-from installer.media import Media, open_media, tool_path
+from installer.media import Media, open_media
 from installer.names import Names
 from installer.performers import Host, Incoming, Performer
 from installer.performers.host import site_edge
 from installer.plan import Plan
 from installer.planning import Lacking, Scene, choose_product, plan_upgrade, rollback_target
 from installer.preflight import check_disk, check_ports
-from installer.registry.access import docker_config_folder, registry_client
+from installer.registry.access import registry_client
 from installer.registry.bundled import BundledService
 from installer.registry.images import bytes_needed
 from installer.registry.load import missing_blobs
@@ -39,7 +40,6 @@ from installer.secretfiles import planned_secrets
 from installer.site import Site, load_site
 from installer.state import ProductState, ReleaseRef, SiteState, load_state
 from installer.talk import Talk
-from installer.targets.compose import engine_environment
 from installer.truststore import load_policy
 
 Approve = Callable[[str], bool]
@@ -161,7 +161,7 @@ def _scene(
         base_digest=base_digest,
         secrets=secrets,
         pems=_pems(release, site),
-        compose_argv=_compose(release, site, state_dir),
+        compose_argv=compose_for(release, site, state_dir),
         lacking=Lacking(
             registry=registry is not None and not registry.is_running(),
             edge=state.edge is None or not site_edge(state_dir, site).running(),
@@ -176,18 +176,6 @@ def _pems(release: Release, site: Site) -> dict[str, str]:
         for name, binding in bindings.items()
         if binding is not None and binding.tls is not None
     }
-
-
-def _compose(release: Release, site: Site, state_dir: Path) -> tuple[str, ...]:
-    """The host's Compose, else the one the release carries, which loading puts in place."""
-    tools = [file for file in release.files if file.role == "tool" and file.path.endswith("/docker-compose")]
-    carried = [tool_path(state_dir, tool) for tool in tools]
-    try:
-        return find_compose(carried, engine_environment(site, docker_config_folder(site, state_dir)))
-    except SealiftError:
-        if not carried:
-            raise
-        return (str(carried[0]),)
 
 
 def _preflight(scene: Scene, inventory: Inventory) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ seconds later), and 1 doesn't say whose fault it was. ``health.py`` looks itself
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -114,11 +114,15 @@ class ComposeTarget:
     def _compose(self, part: Part, *words: str, timeout: float = _QUICK) -> Command:
         file = self.file(part)
         place = ("--project-directory", str(file.parent), "--file", str(file))
-        return self._command((*self.compose_argv, "--project-name", self._project(part), *place, *words), timeout)
+        return self._project_command(part, *place, *words, timeout=timeout)
 
     def _by_name(self, part: Part, *words: str, timeout: float = _QUICK) -> Command:
         # In a folder with a compose.yaml Compose would read that one, so this runs where none is.
-        return self._command((*self.compose_argv, "--project-name", self._project(part), *words), timeout)
+        return self._project_command(part, *words, timeout=timeout)
+
+    def _project_command(self, part: Part, *words: str, timeout: float) -> Command:
+        argv = (*self.compose_argv, "--project-name", self._project(part), *words)
+        return replace(self._command(argv, timeout), carried=self.compose_argv[0].startswith("/"))
 
     def _docker(self, *words: str) -> Command:
         return self._command((*self.docker_argv, *words), _QUICK)
