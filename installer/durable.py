@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from pathlib import Path
 
 
-def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace ``path`` by ``data`` as one step. Raises ``OSError``; after a failed fsync nothing is replaced."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+def write_durably(path: Path, data: bytes, mode: int = 0o600, *, uid: int = -1, gid: int = -1) -> None:
+    """Replace ``path`` by ``data`` as one step; ``uid`` and ``gid`` become its owner where they are given.
+
+    Raises ``OSError``; after a failed fsync nothing is replaced.
+    """
+    # An unguessable new name: where another user owns the folder, no link of his can stand there.
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)
             file.write(data)
             file.flush()
+            os.fchown(file.fileno(), uid, gid)
+            os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
-        temporary.replace(path)
+        draft.rename(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def tidy(*folders: Path) -> None:
+    """Remove drafts that a killed run left in these folders; only for who is the only writer there."""
+    for folder in folders:
+        for draft in folder.glob(".*.new"):
+            draft.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -15,6 +15,7 @@ from installer.admission import admit
 from installer.bundle.release import Release
 from installer.bundle.trust import TrustPolicy
 from installer.compose import compose_for
+from installer.durable import tidy
 from installer.edge.files import read_pem
 from installer.errors import SealiftError
 from installer.execute import Executor
@@ -123,6 +124,7 @@ def _at_work(state_dir: Path, site: Site, talk: Talk, doing: str) -> Iterator[tu
         Inventory(site.target.engine, Names.of(state_dir)) as inventory,
     ):
         inventory.engine()
+        tidy(state_dir, state_dir / "trust", state_dir / "secrets")
         recover(state_dir, site, talk, inventory)
         yield inventory, load_state(state_dir)
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from installer.durable import tidy, write_durably
 from installer.edge.config import PemName
 from installer.errors import SealiftError
 from installer.names import COLOURS, Colour
@@ -60,37 +61,14 @@ def write_file(folder: Path, name: str, content: bytes) -> None:
     Raises ``permission`` or ``disk-full`` (7).
     """
     with _translated(folder / name):
-        target = folder / name
-        fresh = target.with_name(f".{target.name}.new")
-        fresh.unlink(missing_ok=True)  # a killed run may have left one; the site's lock allows one writer
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fchown(file.fileno(), EDGE_USER, EDGE_USER)
-                os.fsync(file.fileno())
-            fresh.rename(target)
-        except BaseException:
-            fresh.unlink(missing_ok=True)
-            raise
-        sync_folder(target.parent)
+        write_durably(folder / name, content, 0o600, uid=EDGE_USER, gid=EDGE_USER)
 
 
-def tidy(folder: Path) -> None:
+def tidy_edge(folder: Path) -> None:
     """Remove what a killed run left half-way."""
     with _translated(folder):
-        for path in ((folder / CANDIDATE), *folder.glob(".*.new"), *folder.glob("*/.*.new")):
-            path.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names that were added to or taken from a folder outlive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        (folder / CANDIDATE).unlink(missing_ok=True)
+        tidy(*(folder / name for name in _FOLDERS))
 
 
 def read_config(folder: Path) -> str | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from installer.commands import Command
+from installer.durable import sync_folder
 from installer.edge import answers, colours, files
 from installer.edge.answers import Counters, StatRow
 from installer.edge.config import EdgeConfig
@@ -160,14 +161,14 @@ class EdgeRuntime:
             words = answers.alerts(checked.err or checked.out)
             raise _failed("haproxy refuses the configuration", words, "nothing was changed")
         (self.folder / files.CANDIDATE).rename(self.folder / files.CONFIG)
-        files.sync_folder(self.folder)
+        sync_folder(self.folder)
 
     def apply(self, config: EdgeConfig) -> None:
         """Bring a configuration into service without losing a request; nothing is done where it serves already.
 
         On any failure the old configuration is back on disk and its worker goes on serving.
         """
-        files.tidy(self.folder)
+        files.tidy_edge(self.folder)
         if self.serves(config):
             self.sync()
             return

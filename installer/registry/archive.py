@@ -23,8 +23,9 @@ from typing import Any, BinaryIO, Final
 from installer.bundle.content import Writer
 from installer.bundle.digest import Digest
 from installer.bundle.release import Descriptor, File, Image, Release
+from installer.durable import sync_folder
 from installer.errors import SealiftError
-from installer.registry.files import sync_folder, unusable, write_file
+from installer.registry.files import unusable, write_file
 
 _BLOCK: Final = 512
 _MAX_JSON: Final = 4 * 1024 * 1024

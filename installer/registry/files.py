@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from installer.durable import write_durably
 from installer.errors import SealiftError
 
 
@@ -21,30 +22,10 @@ def make_folder(path: Path, mode: int, owner: int | None = None) -> None:
 
 def write_file(path: Path, content: bytes, mode: int, group: int | None = None) -> None:
     """Put ``content`` at ``path`` in one step, on disk when this returns. Raises ``state-dir-unusable`` (7)."""
-    draft = path.with_name(f".{path.name}.new")
     try:
-        draft.unlink(missing_ok=True)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            if group is not None:
-                os.fchown(descriptor, -1, group)
-            os.fchmod(descriptor, mode)
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        draft.rename(path)
-        sync_folder(path.parent)
+        write_durably(path, content, mode, gid=-1 if group is None else group)
     except OSError as error:
         raise unusable(path, error) from error
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder permanent."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def unusable(path: Path, error: OSError) -> SealiftError:
