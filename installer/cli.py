@@ -13,7 +13,7 @@ import typer
 
 from installer import __version__
 from installer.errors import SealiftError
-from installer.hostprogram import ensure_on_host, hand_over_if_needed
+from installer.hostprogram import ensure_on_host
 from installer.site import DEFAULT_SITE_FILE, DEFAULT_STATE_DIR, load_site
 from installer.talk import Table, Talk, run_cli
 
@@ -36,9 +36,8 @@ class _Places:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program and return its exit code; the host's own program takes over where it has to judge."""
+    """Run the program and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    hand_over_if_needed(arguments)
     return run_cli(app, _with_verb(arguments), program=Path(sys.argv[0]).stem or "sealift", anywhere=_ANYWHERE)
 
 

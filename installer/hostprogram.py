@@ -2,7 +2,8 @@
 
 Rules:
 - The first ``./install`` puts itself on the host: :func:`ensure_on_host`, called by what changes the host, not by
-  ``--help``. From then on the host's program judges every stick: :func:`hand_over_if_needed`, called first of all.
+  ``--help``. From then on the host's program judges every stick: the header of ``install`` starts it instead of
+  unpacking its own, but for ``--help`` and ``--version``.
 - No stick replaces the host's program. The host's own does that, once it has verified that the newer one belongs to
   the release: :func:`decide_program` says whether, :func:`adopt` does it.
 - Run from sources (``python -m installer``) there is no program to place, and all of these do nothing.
@@ -11,7 +12,8 @@ On the host, below ``$SEALIFT_PREFIX`` (``/usr/local``)::
 
     lib/sealift/runtime/<sha256>/    a program as the media's header unpacks it; its name is the digest of its payload
     lib/sealift/<version>            link to one of these
-    bin/sealift                      a script that starts one; replacing it in one rename is the whole switch
+    bin/sealift                      a script that starts one; replacing it in one rename is the whole switch.
+                                     Its second line is read by the header too
 """
 
 from __future__ import annotations
@@ -24,7 +26,6 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -36,7 +37,7 @@ from installer.bundle.digest import Digest
 from installer.commands import Command
 from installer.durable import sync_folder, write_durably
 from installer.errors import SealiftError
-from installer.system import become, run
+from installer.system import run
 
 DEFAULT_PREFIX: Final = Path("/usr/local")
 _LAUNCHER: Final = """\
@@ -45,7 +46,6 @@ _LAUNCHER: Final = """\
 exec /bin/sh {start} sealift "$@"
 """
 _LAUNCHER_LINE: Final = re.compile(r"^# sealift (\S+), put here by its first run; sha256:([0-9a-f]{64})$", re.MULTILINE)
-_QUESTIONS: Final = frozenset({"--help", "--version"})
 
 
 @dataclass(frozen=True)
@@ -57,27 +57,19 @@ class Program:
 
 
 class Decision(Enum):
-    """What to do about two programs."""
+    """What the host's own program does about one that came with a stick."""
 
-    GO_ON = "go-on"  # the running program is the right one
-    PLACE = "place"  # the host has none yet: this one goes there, and goes on
-    HAND_OVER = "hand-over"  # this one came with a stick: the host's own judges
-    ADOPT = "adopt"  # the host's own has verified a newer one: that goes on
+    GO_ON = "go-on"  # it is the right one itself
+    ADOPT = "adopt"  # it has verified a newer one: that goes on
 
 
-def decide_program(
-    host: Program | None, media: Program, *, running_from_media: bool, verified: bool = False
-) -> Decision:
-    """Which program goes on. ``media`` is the one on the stick; ``running_from_media`` says that it is asking.
+def decide_program(host: Program, media: Program, *, verified: bool) -> Decision:
+    """What the program ``host`` does when ``media`` lies on the stick.
 
-    ``verified``: the media's program belongs to a release whose signature this host's program has checked.
-    Versions are compared as SemVer; only a higher one is newer.
+    ``verified``: that one belongs to a release whose signature ``host`` has checked. Versions are compared as SemVer;
+    only a higher one is newer.
     """
-    if running_from_media:
-        if host is None:
-            return Decision.PLACE
-        return Decision.GO_ON if host.digest == media.digest else Decision.HAND_OVER
-    newer = host is None or semver.Version.parse(media.version) > semver.Version.parse(host.version)
+    newer = semver.Version.parse(media.version) > semver.Version.parse(host.version)
     return Decision.ADOPT if verified and newer else Decision.GO_ON
 
 
@@ -106,22 +98,6 @@ def read_launcher(text: str) -> Program | None:
     """The program that a launcher names, or None where it is not one of ours."""
     found = _LAUNCHER_LINE.search(text)
     return Program(found[1], Digest(found[2])) if found else None
-
-
-def hand_over_if_needed(argv: Sequence[str]) -> None:
-    """Become the host's own program, with the arguments ``argv`` (without the program's name), if that has to judge.
-
-    Returns where this program is the one to go on. Questions about the program itself are always answered by it.
-    """
-    own, host = own_program(), host_program()
-    if own is None or host is None or _QUESTIONS.intersection(argv) or "SEALIFT_HANDED_OVER" in os.environ:
-        return
-    if decide_program(host, own, running_from_media="SEALIFT_MEDIA" in os.environ) is Decision.HAND_OVER:
-        environment = dict(os.environ, SEALIFT_HANDED_OVER="1")
-        temporary = environment.pop("SEALIFT_RUNTIME_TEMPORARY", None)
-        if temporary:
-            shutil.rmtree(temporary, ignore_errors=True)
-        become((str(prefix() / "bin/sealift"), *argv), environment)
 
 
 def ensure_on_host() -> Program | None:

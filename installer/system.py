@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from installer.carried import argv_of
 from installer.commands import Command
@@ -62,13 +60,3 @@ def run(command: Command, *, stdin: bytes | None = None, check: bool = True) -> 
             details=tuple((finished.err or finished.out).strip().splitlines()[-12:]),
         )
     return finished
-
-
-def become(argv: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
-    """Go on as another program, in this process. Raises ``tool-failed`` where that can't be started."""
-    try:
-        os.execve(argv[0], list(argv), dict(environment))  # noqa: S606 # no shell is the point
-    except OSError as error:
-        raise SealiftError(
-            "tool-failed", f"cannot start {argv[0]}: {error.strerror}", hint="check that it is there and may execute"
-        ) from error

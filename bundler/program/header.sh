@@ -5,7 +5,8 @@
 #
 # What it does: unpacks the tar once into a folder of the host, named by the digest of the tar, and starts the program
 # there. It finds damage; it proves nothing: who made this file is told by its signature, install.sigstore.json, which
-# a person checks before the first run.
+# a person checks before the first run. Once the host has a program of its own,
+# ${SEALIFT_PREFIX:-/usr/local}/bin/sealift, that one goes on instead and judges the media; nothing is unpacked.
 #
 # The folder is the first of these that can be written and may execute:
 #   $SEALIFT_RUNTIME_DIR                                 if set, only this one
@@ -24,9 +25,9 @@ need=@MEGABYTES@ # MB that the unpacked program takes
 unset LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT LD_DEBUG LD_BIND_NOW CDPATH GZIP TAR_OPTIONS
 unset SEALIFT_RUNTIME_TEMPORARY
 
-json=
+json='' question=''
 for argument do
-  case $argument in --json) json=1 ;; --) break ;; esac
+  case $argument in --json) json=1 ;; --help | --version) question=1 ;; --) break ;; esac
 done
 
 quoted() { # the text, as the inside of a JSON string
@@ -65,32 +66,6 @@ start() { # folder of the unpacked program, the program's arguments
   exec /bin/sh "$runtime/start.sh" install "$@"
 }
 
-# start.sh is the last file of the tar, so its presence says that all of it is there.
-is_there() { [ -f "$1/$digest/start.sh" ]; }
-
-# A home folder that is not ours (sudo keeps HOME) could hold anything under that name.
-home=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}
-if [ -n "$home" ] && { [ -O "$home" ] || [ ! -e "$home" ]; } && [ -O "${HOME:-/nowhere}" ]; then
-  home=$home/sealift/runtime
-else
-  home=
-fi
-
-if [ -n "${SEALIFT_RUNTIME_DIR:-}" ]; then
-  first=$SEALIFT_RUNTIME_DIR second='' third=''
-  case $first in /*) ;; *) first=$PWD/$first ;; esac
-else
-  first=${SEALIFT_PREFIX:-/usr/local}/lib/sealift/runtime
-  second=${SEALIFT_STATE_DIR:-/var/lib/sealift}/runtime
-  third=$home
-fi
-
-for place in "$first" "$second" "$third"; do
-  [ -n "$place" ] && is_there "$place" && start "$place/$digest" "$@"
-done
-
-# --- the first run on this host ----------------------------------------------------------------------------------
-
 # Without sha256sum the checksum that gzip keeps has to do: it finds damage as well, only not on purpose.
 is_whole() {
   if command -v sha256sum >/dev/null 2>&1; then
@@ -104,6 +79,50 @@ refuse_damage() {
   fail 4 corrupt program-damaged "$self is damaged or incomplete" \
     "copy it again from where it came from, or use another medium; nothing was changed"
 }
+
+# start.sh is the last file of the tar, so its presence says that all of it is there.
+is_there() { [ -f "$1/$digest/start.sh" ]; }
+
+# --- the host's own program goes first ---------------------------------------------------------------------------
+
+prefix=${SEALIFT_PREFIX:-/usr/local}
+own= # the digest of the host's own program, where that is another one and can start
+if [ -f "$prefix/bin/sealift" ] && [ -z "${SEALIFT_UNPACK_ONLY:-}" ]; then
+  { read -r line && read -r line; } <"$prefix/bin/sealift" || line=
+  case $line in '# sealift '*', put here by its first run; sha256:'*) own=${line##*sha256:} ;; esac
+  case $own in "$digest" | *[!0-9a-f]*) own= ;; esac
+  [ -f "$prefix/lib/sealift/runtime/$own/start.sh" ] || own=
+fi
+if [ -n "$own" ] && [ -z "$question" ]; then
+  is_whole || refuse_damage
+  exec /bin/sh "$prefix/bin/sealift" "$@"
+fi
+
+# --- this program ------------------------------------------------------------------------------------------------
+
+# A home folder that is not ours (sudo keeps HOME) could hold anything under that name.
+home=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}
+if [ -n "$home" ] && { [ -O "$home" ] || [ ! -e "$home" ]; } && [ -O "${HOME:-/nowhere}" ]; then
+  home=$home/sealift/runtime
+else
+  home=
+fi
+
+if [ -n "${SEALIFT_RUNTIME_DIR:-}" ]; then
+  first=$SEALIFT_RUNTIME_DIR second='' third=''
+  case $first in /*) ;; *) first=$PWD/$first ;; esac
+else
+  first=$prefix/lib/sealift/runtime
+  second=${SEALIFT_STATE_DIR:-/var/lib/sealift}/runtime
+  third=$home
+fi
+
+for place in "$first" "$second" "$third"; do
+  [ -n "$place" ] && is_there "$place" && start "$place/$digest" "$@"
+done
+
+# --- the first run on this host ----------------------------------------------------------------------------------
+
 is_whole || refuse_damage
 
 mask=$(umask)
@@ -149,14 +168,21 @@ unpack_into() { # a folder
   discard
 }
 
-unpack_for_one_run() {
+start_for_one_run() {
+  [ -z "${SEALIFT_RUNTIME_DIR:-}" ] || return 1
   SEALIFT_RUNTIME_TEMPORARY=$(mktemp -d "${TMPDIR:-/tmp}/sealift.XXXXXX" 2>/dev/null) ||
     { why="cannot write to ${TMPDIR:-/tmp}"; return 1; }
-  unpack_into "$SEALIFT_RUNTIME_TEMPORARY"
+  unpack_into "$SEALIFT_RUNTIME_TEMPORARY" ||
+    { rm -rf "$SEALIFT_RUNTIME_TEMPORARY"; SEALIFT_RUNTIME_TEMPORARY=; return 1; }
+  trap - EXIT HUP INT TERM
+  export SEALIFT_RUNTIME_TEMPORARY
+  start "$SEALIFT_RUNTIME_TEMPORARY/$digest" "$@"
 }
 
 [ -n "$json" ] || [ ! -t 2 ] || printf 'unpacking sealift @VERSION@ on this host, once\n' >&2
 reasons=
+# A stick that is only asked what it carries leaves nothing on a host with a program of its own.
+[ -z "$own" ] || start_for_one_run "$@"
 for place in "$first" "$second" "$third"; do
   [ -n "$place" ] || continue
   if unpack_into "$place"; then
@@ -165,11 +191,7 @@ for place in "$first" "$second" "$third"; do
   fi
   reasons="$reasons${reasons:+; }$why"
 done
-if [ -z "${SEALIFT_RUNTIME_DIR:-}" ] && unpack_for_one_run; then
-  trap - EXIT HUP INT TERM
-  export SEALIFT_RUNTIME_TEMPORARY
-  start "$SEALIFT_RUNTIME_TEMPORARY/$digest" "$@"
-fi
+[ -n "$own" ] || start_for_one_run "$@"
 fail 7 host runtime-unusable "no place for the program: ${reasons:-$why}" \
   "set SEALIFT_RUNTIME_DIR to a folder with $need MB free that can be written and may execute"
 # Nothing after this line is script.

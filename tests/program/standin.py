@@ -16,14 +16,13 @@ from installer import __version__
 from installer.bundle.digest import Digest
 from installer.carried import argv_of
 from installer.errors import SealiftError
-from installer.hostprogram import adopt, ensure_on_host, hand_over_if_needed, host_program, own_program
+from installer.hostprogram import adopt, ensure_on_host, host_program, own_program
 
 LIBRARIES = "bcrypt cryptography.x509 docker jinja2 pydantic requests rich.table semver tuf.api.metadata typer yaml"
 
 
 def main(argv: list[str]) -> object:
     """Answer one question about the world that the program sees."""
-    hand_over_if_needed(argv)
     match argv:
         case ["libraries"]:
             return [importlib.import_module(name).__name__ for name in [*LIBRARIES.split(), "zstandard"]]

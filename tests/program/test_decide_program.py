@@ -13,24 +13,9 @@ def program(version: str, content: str = "") -> Program:
     return Program(version, Digest.of((version + content).encode()))
 
 
-def test_the_first_stick_puts_its_program_on_the_host() -> None:
-    assert decide_program(None, program("1.0.0"), running_from_media=True) is Decision.PLACE
-
-
-def test_the_same_program_goes_on() -> None:
-    assert decide_program(program("1.0.0"), program("1.0.0"), running_from_media=True) is Decision.GO_ON
-
-
-@pytest.mark.parametrize("verified", [False, True])
-@pytest.mark.parametrize("media", [program("0.9.0"), program("1.0.0", "rebuilt"), program("1.1.0")])
-def test_a_stick_never_replaces_the_program_of_the_host(media: Program, verified: bool) -> None:
-    decision = decide_program(program("1.0.0"), media, running_from_media=True, verified=verified)
-    assert decision is Decision.HAND_OVER
-
-
 @pytest.mark.parametrize("media", [program("0.9.0"), program("1.0.0", "rebuilt"), program("1.1.0")])
 def test_the_host_takes_over_nothing_that_is_not_verified(media: Program) -> None:
-    assert decide_program(program("1.0.0"), media, running_from_media=False) is Decision.GO_ON
+    assert decide_program(program("1.0.0"), media, verified=False) is Decision.GO_ON
 
 
 @pytest.mark.parametrize(
@@ -44,7 +29,7 @@ def test_the_host_takes_over_nothing_that_is_not_verified(media: Program) -> Non
     ],
 )
 def test_the_host_takes_over_only_what_is_newer(media: Program, decision: Decision) -> None:
-    assert decide_program(program("1.9.0"), media, running_from_media=False, verified=True) is decision
+    assert decide_program(program("1.9.0"), media, verified=True) is decision
 
 
 @pytest.mark.parametrize("text", ["", "#!/bin/sh\nexec something else\n", "# sealift 1.0.0, put here by its first run"])

@@ -61,6 +61,7 @@ def test_another_stick_is_judged_by_the_program_of_the_host(
     one_host: Host, version: str, newer: Path, older: Path
 ) -> None:
     ask(one_host, f"sh '{MEDIA}/install' place")
+    before = one_host.written()
     launcher = (one_host.changes / "usr/local/bin/sealift").read_bytes()
     one_host.stick = (newer if version == "1.10.0" else older).parent
     assert ask(one_host, f"sh '{MEDIA}/install' ")["version"] == "1.2.3"
@@ -70,6 +71,31 @@ def test_another_stick_is_judged_by_the_program_of_the_host(
     assert (one_host.changes / "usr/local/bin/sealift").read_bytes() == launcher
     # What a stick carries can still be asked.
     assert ask(one_host, f"sh '{MEDIA}/install' --version")["version"] == version
+    # Its program takes 77 MB when unpacked, and none of that is left.
+    assert one_host.written() - {"tmp"} == before
+
+
+def test_a_damaged_stick_is_refused_where_the_host_has_a_program(one_host: Host, newer: Path, tmp_path: Path) -> None:
+    ask(one_host, f"sh '{MEDIA}/install' place")
+    before = one_host.written()
+    one_host.stick = tmp_path / "damaged"
+    one_host.stick.mkdir()
+    (one_host.stick / "install").write_bytes(newer.read_bytes()[:-1])
+    for option in ("--json", "--version --json"):
+        done = one_host.install(option)
+        assert (done.returncode, json.loads(done.stdout)["error"]["id"]) == (4, "program-damaged")
+    assert one_host.written() == before
+
+
+@pytest.mark.parametrize(
+    "launcher",
+    ["", "one line", "#!/bin/sh\n# sealift 1.0.0, put here by its first run; sha256:../../../tmp\necho mine\n"],
+)
+def test_a_stick_starts_no_program_of_somebody_else(one_host: Host, launcher: str) -> None:
+    place = one_host.changes / "usr/local/bin/sealift"
+    place.parent.mkdir(parents=True)
+    place.write_text(launcher)
+    assert ask(one_host, f"sh '{MEDIA}/install'")["version"] == "1.2.3"
 
 
 def test_the_host_takes_over_a_newer_program_that_it_was_told_to(one_host: Host, newer: Path) -> None:
