@@ -43,6 +43,12 @@ class Unpack(Closed):
     images: tuple[Name, ...]
 
 
+class DropArchives(Closed):
+    """Copies of images that none of the site's own services runs are gone."""
+
+    kind: Literal["drop-archives"] = "drop-archives"
+
+
 class RemoveNetwork(Closed):
     """A colour's network is gone."""
 
@@ -197,6 +203,7 @@ Action = Annotated[
     | EnsureNetwork
     | RemoveNetwork
     | Unpack
+    | DropArchives
     | StartRegistry
     | RemoveRegistry
     | LoadContent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from installer import frontdoor
-from installer.actions import ApplyEdge, RemoveEdge, RemoveNetwork, RemoveRegistry, RunCommands, SetColour
+from installer.actions import ApplyEdge, DropArchives, RemoveEdge, RemoveNetwork, RemoveRegistry, RunCommands, SetColour
 from installer.commands import Command
 from installer.compose import compose_for
 from installer.inventory import Inventory
@@ -62,6 +62,7 @@ def remove(state_dir: Path, site_file: Path, talk: Talk, wanted: str | None, *, 
         if len(state.products) == 1:
             perform(RemoveEdge())
             perform(RemoveRegistry())
+            perform(DropArchives())
         Host(state_dir, site, talk, inventory).remember(
             products=load_state(state_dir).without_product(product.product).products
         )

@@ -12,6 +12,7 @@ from installer.actions import (
     AwaitHealthy,
     Commit,
     Drain,
+    DropArchives,
     EnsureNetwork,
     ForgetRelease,
     InstallCertificates,
@@ -86,6 +87,7 @@ class Builder:
                     intent=f"copy the site's own images from the media: {', '.join(images)}",
                     prepares=True,
                     actions=(Unpack(images=images),),
+                    undo=(DropArchives(),),
                 )
             )
         if self.registry is not None:

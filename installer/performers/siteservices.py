@@ -26,6 +26,7 @@ class SiteServices:
     def handlers(self) -> Handlers:
         return {
             act.Unpack: self._unpack,
+            act.DropArchives: self._drop_archives,
             act.StartRegistry: self._start_registry,
             act.RemoveRegistry: self._remove_registry,
             act.StartEdge: self._start_edge,
@@ -37,6 +38,15 @@ class SiteServices:
         sink = ImageArchiveSink(media.release, action.images, self._archives)
         with self._host.talk.progress("unpack", media.size) as meter:
             media.read([sink], progress=meter.advance, quick=True)
+
+    def _drop_archives(self, _: act.DropArchives) -> None:
+        state = load_state(self._host.state_dir)
+        in_use = tuple(kept.archive.removesuffix(".tar") for kept in (state.edge, state.registry) if kept is not None)
+        for path in list(self._archives.glob("*")):
+            if not str(path).startswith(in_use):
+                path.unlink(missing_ok=True)
+        if not in_use and self._archives.exists():
+            self._archives.rmdir()
 
     def _start_registry(self, action: act.StartRegistry) -> None:
         archive = self._archive(action.image, load_state(self._host.state_dir).registry)
