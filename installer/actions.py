@@ -98,6 +98,14 @@ class ForgetRelease(Closed):
     release: ReleaseRef
 
 
+class PruneKept(Closed):
+    """Forget the oldest kept releases beyond ``keep``; never what serves, nor what a rollback needs."""
+
+    kind: Literal["prune"] = "prune"
+    product: Name
+    keep: int
+
+
 class StartEdge(Closed):
     """HAProxy runs from this image of the bundle, with ``config``."""
 
@@ -210,6 +218,7 @@ Action = Annotated[
     | InstallSecrets
     | KeepRelease
     | ForgetRelease
+    | PruneKept
     | StartEdge
     | RemoveEdge
     | AwaitHealthy

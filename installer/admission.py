@@ -12,7 +12,7 @@ import semver
 from installer.bundle.release import Release
 from installer.errors import SealiftError
 from installer.site import Site
-from installer.state import ProductState, ReleaseRef
+from installer.state import ProductState
 
 _MACHINES: Final = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}
 _OPERATORS: Final[dict[str, Callable[[semver.Version, semver.Version], bool]]] = {
@@ -38,12 +38,12 @@ def within(version: str, wanted: str) -> bool:
     return True
 
 
-def admit(release: Release, ref: ReleaseRef, product: ProductState, site: Site, *, machine: str, program: str) -> None:
+def admit(release: Release, product: ProductState, site: Site, *, machine: str, program: str) -> None:
     """Refuse what must not come in from media (6). ``machine`` is the kernel's name for it, ``program`` our version."""
     _refuse_place(release, site, machine)
     _refuse_program(release, program)
     _refuse_path(release, product)
-    _refuse_downgrade(ref, product)
+    _refuse_downgrade(release, product)
 
 
 def _refuse_place(release: Release, site: Site, machine: str) -> None:
@@ -81,20 +81,20 @@ def _refuse_path(release: Release, product: ProductState) -> None:
         )
 
 
-def _refuse_downgrade(ref: ReleaseRef, product: ProductState) -> None:
+def _refuse_downgrade(release: Release, product: ProductState) -> None:
     mark = product.mark
-    if mark is None or ref.digest == mark.digest:
+    if mark is None or str(release.digest) == mark.digest:
         return
-    here, highest = semver.Version.parse(ref.version), semver.Version.parse(mark.version)
+    here, highest = semver.Version.parse(release.version), semver.Version.parse(mark.version)
     if here == highest:
         raise SealiftError(
             "same-version-other-digest",
-            f"this is another {ref.version} than the one that ran here: {ref.digest[7:15]}, not {mark.digest[7:15]}",
+            f"another {release.version} than this one ran here: {mark.digest[7:15]}, not {release.digest.short}",
             hint="one version has one content: ask the vendor which of the two is right",
         )
     if here < highest:
         raise SealiftError(
             "downgrade",
-            f"{ref.version} is older than {mark.version}, which has run here",
+            f"{release.version} is older than {mark.version}, which has run here",
             hint="back to a release that ran here: sealift rollback; anything else needs a newer release",
         )

@@ -2,7 +2,7 @@
 
 ::
 
-    releases/<product>/<version>-<digest8>/
+    releases/<product>/<version>-<digest8>-<config8>/
       release.json  signatures/*      as signed; verified again by today's trust before they are believed
       files/                          templates, documents, changelog, by their path in the bundle
       rendered/                       configuration and sealift.{base,blue,green}.yaml for compose
@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -42,10 +42,11 @@ class KeptRelease:
         return self.verified.release
 
 
-def ref_of(verified: VerifiedRelease) -> ReleaseRef:
-    """How the state calls a release."""
+def ref_of(verified: VerifiedRelease, rendered: Mapping[str, bytes]) -> ReleaseRef:
+    """How the state calls a release with this configuration."""
     release = verified.release
-    return ReleaseRef(product=release.product, version=release.version, digest=str(verified.digest))
+    config = Digest.of(canonical({path: str(Digest.of(data)) for path, data in rendered.items()})).short
+    return ReleaseRef(product=release.product, version=release.version, digest=str(verified.digest), config=config)
 
 
 def release_folder(state_dir: Path, ref: ReleaseRef) -> Path:
@@ -61,7 +62,7 @@ def keep(
     content |= {f"files/{path}": data for path, data in files.items()}
     content |= {f"{RENDERED}/{path}": data for path, data in rendered.items()}
     content[_LIST] = canonical({path: str(Digest.of(data)) for path, data in content.items()})
-    ref = ref_of(verified)
+    ref = ref_of(verified, rendered)
     folder = release_folder(state_dir, ref)
     make_folder(folder.parent)
     # 0644 inside a 0700 folder: containers read their bind-mounted configuration as users of their own.
@@ -85,8 +86,9 @@ def load_kept(state_dir: Path, ref: ReleaseRef, policy: TrustPolicy) -> KeptRele
             raise _damaged(ref, folder, f"{path} was altered")
     signatures = {path: data for path, data in content.items() if path.startswith("signatures/")}
     verified = verify_statement(content.get("release.json", b""), signatures, policy)
-    if str(verified.digest) != ref.digest:
-        raise _damaged(ref, folder, "it holds another release")
+    rendered = {path.removeprefix(f"{RENDERED}/"): data for path, data in content.items() if path.startswith(RENDERED)}
+    if ref_of(verified, rendered) != ref:
+        raise _damaged(ref, folder, "it holds another release, or another configuration")
     return KeptRelease(verified, ref, folder)
 
 
@@ -94,11 +96,17 @@ def list_kept(state_dir: Path, product: str) -> list[ReleaseRef]:
     """The kept releases of a product, as their folders call themselves; :func:`load_kept` tells whether it is true."""
     found = []
     for place in sorted((state_dir / "releases" / product).glob("[!.]*/release.json")):
-        version = place.parent.name.rpartition("-")[0]
-        digest = str(Digest.of(place.read_bytes()))
-        if place.parent.name == f"{version}-{digest[7:15]}":
-            found.append(ReleaseRef(product=product, version=version, digest=digest))
+        version, _, config = place.parent.name.rsplit("-", 2)
+        ref = ReleaseRef(product=product, version=version, digest=str(Digest.of(place.read_bytes())), config=config)
+        if release_folder(state_dir, ref) == place.parent:
+            found.append(ref)
     return found
+
+
+def surplus(kept: Sequence[ReleaseRef], needed: Collection[ReleaseRef | None], keep: int) -> tuple[ReleaseRef, ...]:
+    """Which of ``kept`` (oldest first) go so that ``keep`` remain; those ``needed`` always stay. Pure."""
+    free = [ref for ref in kept if ref not in needed]
+    return tuple(free[: max(0, len(kept) - keep)])
 
 
 def _damaged(ref: ReleaseRef, folder: Path, why: str) -> SealiftError:

@@ -19,6 +19,7 @@ from installer.site import Site
 from installer.targets.compose_file import ComposeParts, Placement, declared_secrets, split
 
 BASE_DIGEST_FILE: Final = f"{RESERVED}base-digest"
+ENTRY_POINTS_FILE: Final = f"{RESERVED}entry-points"
 IMAGE_MAP_FILE: Final = f"{RESERVED}images"
 
 
@@ -82,6 +83,7 @@ def render_release(
         parts[colour] = split(configuration[compose_name(release)], release, placement)
     blue = parts["blue"]
     rendered = dict(configuration) | {f"{RESERVED}{colour}.yaml": part.write(colour) for colour, part in parts.items()}
+    rendered[ENTRY_POINTS_FILE] = _entry_points(release, site)
     rendered[IMAGE_MAP_FILE] = "".join(f"{name} {where}\n" for name, where in sorted(images.items())).encode()
     if blue.base is None:
         return Rendered(rendered, {}, None, None, tuple(sorted(secrets)), blue.warnings)
@@ -91,6 +93,17 @@ def render_release(
     base_files = dict(blue.base_files) | {f"{RESERVED}base.yaml": base_yaml}
     place = base_folder(state_dir, release.product, digest)
     return Rendered(rendered, base_files, place, digest, tuple(sorted(secrets)), blue.warnings)
+
+
+def _entry_points(release: Release, site: Site) -> bytes:
+    """Where people reach the release: part of its configuration, though containers never see it."""
+    bindings = {name: site.binding(release.product, name) for name in release.entry_points}
+    lines = [
+        f"{name} {binding.bind}{' tls' if binding.tls else ''}\n"
+        for name, binding in sorted(bindings.items())
+        if binding
+    ]
+    return "".join(lines).encode()
 
 
 def _configuration(release: Release, site: Site, state_dir: Path, files: Mapping[str, bytes]) -> dict[str, bytes]:

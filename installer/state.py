@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import semver
-from pydantic import Field, ValidationError
+from pydantic import Field, StringConstraints, ValidationError
 
 from installer.bundle.digest import Digest
 from installer.bundle.release import Closed, DigestText, Name, SemVer
@@ -20,16 +20,20 @@ _COPIES: Final = ("state.a", "state.b")
 
 
 class ReleaseRef(Closed):
-    """A release this host has kept: the name of its folder follows from it."""
+    """A release this host has kept, with the configuration it was given: one release may run with several.
+
+    ``config`` are the first hex digits of the digest of all rendered files.
+    """
 
     product: Name
     version: SemVer
     digest: DigestText
+    config: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}$")] = "00000000"
 
     @property
     def folder(self) -> str:
         """Below ``releases/``."""
-        return f"{self.product}/{self.version}-{self.digest[7:15]}"
+        return f"{self.product}/{self.version}-{self.digest[7:15]}-{self.config}"
 
     def __str__(self) -> str:
         return f"{self.product} {self.version}"

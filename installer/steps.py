@@ -19,6 +19,7 @@ from installer.actions import (
     InstallSecrets,
     KeepRelease,
     LoadContent,
+    PruneKept,
     Question,
     RemoveEdge,
     RemoveNetwork,
@@ -278,7 +279,11 @@ class Builder:
         return Step(
             name="commit",
             intent=f"write down that {self.release.version} serves as {self.colour}",
-            actions=(ApplyEdge(config=final), Commit(product=committed, edge_config=final)),
+            actions=(
+                ApplyEdge(config=final),
+                Commit(product=committed, edge_config=final),
+                PruneKept(product=self.ref.product, keep=self.site.keep),
+            ),
             undo=(ApplyEdge(config=self._union(self.fronts)),),
         )
 

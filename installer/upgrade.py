@@ -63,16 +63,18 @@ def upgrade(request: Request, talk: Talk, approve: Approve) -> Outcome:
     began = time.monotonic()
     policy = load_policy(request.state_dir)
     media = open_media(request.media, policy)
-    release, ref = media.release, ref_of(media.verified)
-    talk.say(f"{ref}, signed by {', '.join(signer.name for signer in media.verified.signers)}")
+    release = media.release
+    name = f"{release.product} {release.version}"
+    talk.say(f"{name}, signed by {', '.join(signer.name for signer in media.verified.signers)}")
     site = load_site(request.site_file)
-    with _at_work(request.state_dir, site, talk, f"install {ref}") as (inventory, state):
+    with _at_work(request.state_dir, site, talk, f"install {name}") as (inventory, state):
         product = state.product(release.product, site.channel)
-        admit(release, ref, product, site, machine=os.uname().machine, program=__version__)
-        if _serves(product, ref, inventory, request.state_dir, site):
-            return _outcome("unchanged", product, ref, began)
+        admit(release, product, site, machine=os.uname().machine, program=__version__)
         incoming = _render(media, site, request, product)
         rendered = incoming.rendered
+        ref = ref_of(media.verified, rendered.files)
+        if _serves(product, ref, inventory, request.state_dir, site):
+            return _outcome("unchanged", product, ref, began)
         scene = _scene(
             request.state_dir, site, state, product, release, ref, rendered.base_digest, rendered.secrets, policy
         )

@@ -10,8 +10,9 @@ from installer.media import ToolSink
 from installer.performers.host import Handlers, Host, Incoming, require
 from installer.registry.access import install_credentials, registry_client
 from installer.registry.load import RegistrySink
-from installer.releases import keep, release_folder
+from installer.releases import keep, list_kept, release_folder, surplus
 from installer.secretfiles import install_secrets
+from installer.state import load_state
 
 
 class Loading:
@@ -26,6 +27,7 @@ class Loading:
             act.InstallSecrets: self._install_secrets,
             act.KeepRelease: self._keep_release,
             act.ForgetRelease: self._forget_release,
+            act.PruneKept: self._prune_kept,
         }
 
     def _load_content(self, _: act.LoadContent) -> None:
@@ -51,6 +53,15 @@ class Loading:
         if rendered.base_folder is not None and not rendered.base_folder.exists():
             make_folder(rendered.base_folder.parent)
             write_folder(rendered.base_folder, {path: (data, 0o644) for path, data in rendered.base_files.items()})
+
+    def _prune_kept(self, action: act.PruneKept) -> None:
+        state_dir = self._host.state_dir
+        product = load_state(state_dir).products[action.product]
+        kept = sorted(
+            list_kept(state_dir, action.product), key=lambda ref: release_folder(state_dir, ref).stat().st_mtime
+        )
+        for ref in surplus(kept, (product.current, product.previous, product.base), action.keep):
+            shutil.rmtree(release_folder(state_dir, ref), ignore_errors=True)
 
     def _forget_release(self, action: act.ForgetRelease) -> None:
         shutil.rmtree(release_folder(self._host.state_dir, action.release), ignore_errors=True)
