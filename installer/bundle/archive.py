@@ -7,23 +7,26 @@ The end of the archive is one frame of 1024 zeros and the seek table. So frame s
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
 from installer.bundle.frames import FRAME_DATA, FrameReader, FrameSpan, compress_frame, raw_frame, seek_table
-from installer.bundle.packing import Packing
-from installer.bundle.release import MAX_RELEASE_BYTES, Descriptor, File
+from installer.bundle.packing import MAX_PACKING_BYTES
+from installer.bundle.release import MAX_RELEASE_BYTES
 from installer.bundle.signature import MAX_SIGNATURE_BYTES, MAX_SIGNATURES, SIGNATURE_NAME
-from installer.bundle.tarheader import END, padding, parse_header, tar_header
+from installer.bundle.tarheader import BLOCK, END, MODES, Header, padding, parse_header, tar_header
 from installer.errors import SealiftError
 
 RELEASE_MEMBER: Final = "release.json"
 PACKING_MEMBER: Final = "packing.json"
-MAX_PACKING_BYTES: Final = 8 * 1024 * 1024
 _CHUNK: Final = 1024 * 1024
+_FOREIGN: Final = "the media was not made by sealift: get another copy"
+_TAMPERED: Final = "the media was tampered with: get another copy"
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Head:
 
     release: bytes
     signatures: dict[str, bytes]
-    packing: Packing
+    packing: bytes
 
 
 class ArchiveWriter:
@@ -86,21 +89,29 @@ class BundleReader:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        """Open ``path`` and read its head. Raises ``media-unreadable`` (4), ``media-not-a-file`` (3), format errors."""
         try:
-            self._file = path.open("rb")
-            self.size = os.fstat(self._file.fileno()).st_size
+            file = _open_regular(path)
         except OSError as error:
-            raise SealiftError(
-                "media-unreadable",
-                f"cannot read {path}: {error.strerror}",
-                hint="is the media mounted, and may you read it",
-            ) from error
-        self._frames = FrameReader(self._file)
+            raise _unreadable(f"cannot read {path}", error, "is the media mounted, and may you read it") from error
+        self._begin(file, path)
+
+    @classmethod
+    def from_file(cls, file: BinaryIO, name: str) -> Self:
+        """Read from ``file`` (from its beginning; closed with the reader), which messages call ``name``."""
+        reader = cls.__new__(cls)
+        reader._begin(file, Path(name))
+        return reader
+
+    def _begin(self, file: BinaryIO, path: Path) -> None:
+        self.path, self._file, self._frames = path, file, FrameReader(file)
         try:
-            self.head = self._read_head()
+            with self._reading():
+                self.size = file.seek(0, os.SEEK_END)
+                file.seek(0)
+                self.head = self._read_head()
         except BaseException:
-            self._file.close()
+            file.close()
             raise
 
     def __enter__(self) -> Self:
@@ -116,96 +127,112 @@ class BundleReader:
         """Bytes of the file that have been read or passed over."""
         return self._frames.position
 
-    def expect(self, name: str, member: File | Descriptor) -> None:
-        """The next header must be just the one that the signed list calls for. Raises ``member-order`` (3)."""
-        mode = int(member.mode, 8) if isinstance(member, File) else 0o644
-        header = self._read_frame(512)
-        if header == tar_header(name, member.size, mode):
-            return
-        found, size, _ = parse_header(header)
-        raise SealiftError(
-            "member-order",
-            f"the bundle holds {found[:100]!r} ({size} bytes) where the signed list has {name!r} ({member.size} bytes)",
-            hint="the media was tampered with: get another copy",
-        )
+    def next_header(self) -> Header | None:
+        """The header of the next member, or None at the end of the archive (then :meth:`finish`)."""
+        block = self._read_frame(BLOCK, len(END))
+        if len(block) == BLOCK:
+            return parse_header(block)
+        if block != END:
+            raise SealiftError("archive-end", "the end of the archive is not 1024 zero bytes", hint=_TAMPERED)
+        return None
 
     def data(self, size: int) -> Iterator[bytes]:
         """The data of the member whose header was just read, in pieces of at most 1 MiB."""
         for length, content in _data_frames(size):
             frame = self._read_frame(content)
             if any(frame[length:]):
-                raise SealiftError(
-                    "tar-invalid", "the padding of a member is not zero", hint="the media was tampered with"
-                )
+                raise SealiftError("tar-padding", "the padding of a member is not zero", hint=_TAMPERED)
             for start in range(0, length, _CHUNK):
                 yield frame[start : min(start + _CHUNK, length)]
 
     def skip(self, size: int) -> None:
         """Pass over the data of the member whose header was just read, without reading or checking it."""
-        for _, content in _data_frames(size):
-            self._frames.skip(content)
+        with self._reading():
+            for _, content in _data_frames(size):
+                self._frames.skip((content,))
 
     def finish(self) -> None:
-        """Nothing may follow but the end of the archive and the seek table."""
-        if self._read_frame(len(END)) != END:
-            raise SealiftError(
-                "member-unexpected", "the bundle holds more than the signed list", hint="get another copy"
-            )
-        self._frames.finish()
+        """Nothing may follow the end of the archive but the seek table."""
+        with self._reading():
+            self._frames.finish()
 
-    def _read_frame(self, expected: int | None = None) -> bytes:
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
         try:
-            return self._frames.read(expected)
+            yield
         except OSError as error:
-            raise SealiftError(
-                "media-unreadable",
-                f"reading {self.path} failed: {error.strerror}",
-                hint="was the media pulled; try another copy",
-            ) from error
+            raise _unreadable(f"reading {self.path} failed", error, "was the media pulled; try another copy") from error
+
+    def _read_frame(self, *expected: int) -> bytes:
+        with self._reading():
+            return self._frames.read(expected)
 
     def _read_head(self) -> Head:
-        release = self._head_member(RELEASE_MEMBER, MAX_RELEASE_BYTES)
+        release = self._read_release()
         signatures: dict[str, bytes] = {}
         while True:
-            name, size, mode = parse_header(self._read_frame(512))
-            if name == PACKING_MEMBER:
+            header = self.next_header()
+            if header is None:
+                raise SealiftError("member-missing", f"the bundle has no {PACKING_MEMBER}", hint=_FOREIGN)
+            if header.name == PACKING_MEMBER:
                 break
-            signature = SIGNATURE_NAME.fullmatch(name)
-            if not signature or mode != 0o644:
-                raise SealiftError(
-                    "member-unexpected", f"the head of the bundle holds {name[:100]!r}", hint="not made by sealift"
-                )
-            if signatures and name <= max(signatures):
-                raise SealiftError(
-                    "member-order", "the signatures are not sorted by name, each once", hint="not made by sealift"
-                )
-            if len(signatures) == MAX_SIGNATURES or size > MAX_SIGNATURE_BYTES:
-                raise SealiftError(
-                    "too-large", "too many signatures, or one that is too large", hint="not made by sealift"
-                )
-            signatures[name] = b"".join(self.data(size))
-        if size > MAX_PACKING_BYTES or mode != 0o644:
-            raise SealiftError("too-large", "packing.json is larger than the format allows")
-        return Head(release, signatures, Packing.parse(b"".join(self.data(size))))
+            _check_signature_member(header, signatures)
+            signatures[header.name] = b"".join(self.data(header.size))
+        _check_mode(header)
+        if header.size > MAX_PACKING_BYTES:
+            raise SealiftError("packing-too-large", f"packing.json is larger than {MAX_PACKING_BYTES} bytes")
+        return Head(release, signatures, b"".join(self.data(header.size)))
 
-    def _head_member(self, expected: str, cap: int) -> bytes:
+    def _read_release(self) -> bytes:
         try:
-            name, size, mode = parse_header(self._read_frame(512))
+            header = self.next_header()
         except SealiftError as error:
-            if self.position < 5 or not self._frames.spans:
-                raise SealiftError(
-                    "not-a-bundle",
-                    f"{self.path.name} is not a bundle",
-                    hint="expected a file *.bundle.tar.zst made by bundle build",
-                ) from error
-            raise
-        if name != expected or mode != 0o644:
+            if self._frames.spans or error.id not in ("frame-magic", "truncated") or self.position > 4:
+                raise
             raise SealiftError(
-                "not-a-bundle", f"{self.path.name} does not begin with {expected}", hint="not made by sealift"
-            )
-        if size > cap:
-            raise SealiftError("too-large", f"{expected} is larger than {cap} bytes")
-        return b"".join(self.data(size))
+                "not-a-bundle",
+                f"{self.path.name} is not a bundle",
+                hint="expected a file *.bundle.tar.zst made by bundle build",
+            ) from error
+        if header is None or header.name != RELEASE_MEMBER:
+            raise SealiftError("not-a-bundle", f"{self.path.name} does not begin with {RELEASE_MEMBER}", hint=_FOREIGN)
+        _check_mode(header)
+        if header.size > MAX_RELEASE_BYTES:
+            raise SealiftError("release-too-large", f"{RELEASE_MEMBER} is larger than {MAX_RELEASE_BYTES} bytes")
+        return b"".join(self.data(header.size))
+
+
+def _check_signature_member(header: Header, before: Mapping[str, bytes]) -> None:
+    """``header`` stands in the head of the bundle, after the signatures in ``before``."""
+    if not SIGNATURE_NAME.fullmatch(header.name):
+        raise SealiftError("member-unexpected", f"the head of the bundle holds {header.name!r}", hint=_FOREIGN)
+    _check_mode(header)
+    if header.name in before:
+        raise SealiftError("member-repeated", f"{header.name} stands twice in the bundle", hint=_FOREIGN)
+    if before and header.name < max(before):
+        raise SealiftError("member-order", "the signatures are not sorted by name", hint=_FOREIGN)
+    if len(before) == MAX_SIGNATURES:
+        raise SealiftError("signatures-too-many", f"more than {MAX_SIGNATURES} signatures", hint=_FOREIGN)
+    if header.size > MAX_SIGNATURE_BYTES:
+        raise SealiftError("signature-too-large", f"{header.name} is larger than {MAX_SIGNATURE_BYTES} bytes")
+
+
+def _check_mode(header: Header) -> None:
+    if header.mode != MODES[0]:
+        raise SealiftError("member-mode", f"{header.name} has mode {header.mode:o} instead of 644", hint=_FOREIGN)
+
+
+def _open_regular(path: Path) -> BinaryIO:
+    """``path`` for reading. Never waits: a pipe on the media would block an ordinary open for ever."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise SealiftError("media-not-a-file", f"{path} is not a plain file", hint="name the bundle itself")
+    return os.fdopen(descriptor, "rb")
+
+
+def _unreadable(what: str, error: OSError, hint: str) -> SealiftError:
+    return SealiftError("media-unreadable", f"{what}: {error.strerror or error}", hint=hint)
 
 
 def _data_frames(size: int) -> Iterator[tuple[int, int]]:

@@ -21,10 +21,10 @@ class Digest:
 
     @classmethod
     def parse(cls, text: str) -> Digest:
-        """Read the one valid spelling. Raises ``json-invalid`` for any other."""
+        """Read the one valid spelling. Raises ``digest-malformed`` (3) for any other."""
         if not _DIGEST.fullmatch(text) or len(text) != 71:
             raise SealiftError(
-                "json-invalid", f"not a sha256 digest: {text[:80]!r}", hint="expected sha256:<64 hex digits>"
+                "digest-malformed", f"not a sha256 digest: {text[:80]!r}", hint="expected sha256:<64 hex digits>"
             )
         return cls(text.removeprefix("sha256:"))
 

@@ -1,14 +1,15 @@
 """Zstandard frames of the bundle (RFC 8878): independent, small, of declared size, read one at a time.
 
-Rules kept here: every frame declares its content size, at most :data:`MAX_CONTENT`; no dictionary; no window beyond
-that size; the one skippable frame is the seek table and stands last. A frame's end is found by walking its block
-headers, so nothing is decompressed before its size is known, and a frame can be passed over without reading it.
+Rules kept here: every frame declares its content size, at most :data:`MAX_CONTENT`; no dictionary, no checksum; a
+window of at most :data:`MAX_WINDOW`; a bounded number of blocks; the one skippable frame is the seek table and stands
+last. A frame's end is found by walking its block headers, so nothing is decompressed before its size is known, and a
+frame can be passed over without reading it.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
@@ -18,12 +19,15 @@ from installer.errors import SealiftError
 
 FRAME_DATA: Final = 8 * 1024 * 1024  # independent 8 MiB frames cost +0.46 % against one frame, and can be read alone
 MAX_CONTENT: Final = FRAME_DATA + 512
+MAX_WINDOW: Final = FRAME_DATA
 LEVEL: Final = 3
 _MAGIC: Final = 0xFD2FB528
 _SEEK_TABLE_MAGIC: Final = 0x184D2A5E  # skippable frame, as in zstd's contrib/seekable_format
+_SKIPPABLE: Final = range(0x184D2A50, 0x184D2A60)
 _SEEKABLE_MAGIC: Final = 0x8F92EAB1
 _BLOCK_MAX: Final = 128 * 1024
-_MAX_FRAMES: Final = 0x08000000
+_SMALL_BLOCK: Final = 1024  # no encoder makes smaller ones in numbers; a frame of millions of them costs seconds
+_SPARE_BLOCKS: Final = 8
 _RAW, _RLE, _COMPRESSED = 0, 1, 2
 _DAMAGED: Final = "copy the bundle again from its source and compare SHA256SUMS"
 
@@ -68,31 +72,31 @@ def seek_table(spans: Iterable[FrameSpan]) -> bytes:
 class FrameReader:
     """Reads the frames of a file from its beginning, each byte once.
 
-    Raises ``frame-invalid`` (3) for what breaks the rules, ``truncated`` or ``frame-corrupt`` (4) for damage.
+    Raises the ``frame-…`` errors (3) for what breaks the rules, ``truncated`` or ``frame-corrupt`` (4) for damage.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._decompressor = zstandard.ZstdDecompressor(max_window_size=2**24)
+        self._decompressor = zstandard.ZstdDecompressor(max_window_size=2 * MAX_WINDOW)
         self.spans: list[FrameSpan] = []
         self.position = 0
 
-    def read(self, expected: int | None = None) -> bytes:
-        """The content of the next frame. With ``expected``, its declared size must be just that."""
+    def read(self, expected: Collection[int] | None = None) -> bytes:
+        """The content of the next frame. With ``expected``, its declared size must be one of those."""
         frame, content, plain = self._walk(expected, keep=True)
         data = b"".join(plain) if plain is not None else self._decompress(b"".join(frame), content)
         if len(data) != content:
             raise SealiftError("frame-corrupt", "a frame holds another size than it declares", hint=_DAMAGED)
         return data
 
-    def skip(self, expected: int | None = None) -> None:
+    def skip(self, expected: Collection[int] | None = None) -> None:
         """Pass over the next frame, reading only its headers."""
         self._walk(expected, keep=False)
 
     def finish(self) -> None:
         """The rest must be a seek table that tells the truth, and the end of the file.
 
-        Raises ``trailing-data`` or ``frame-invalid`` (3).
+        Raises ``archive-second``, ``index-malformed``, ``index-lies``, ``trailing-data`` (3), ``truncated`` (4).
         """
         table = seek_table(self.spans)
         rest = self._file.read(len(table) + 1)
@@ -100,31 +104,31 @@ class FrameReader:
             return
         if len(rest) < len(table) and table.startswith(rest):
             raise _truncated()
+        if rest[:4] == _MAGIC.to_bytes(4, "little"):
+            raise _refusal("archive-second", "more content follows the end of the archive")
         if rest[: len(table)] == table:
-            raise SealiftError(
-                "trailing-data", "something follows the end of the bundle", hint="the media was tampered with"
-            )
-        raise SealiftError("frame-invalid", "the index at the end disagrees with the bundle", hint=_DAMAGED)
+            raise _refusal("trailing-data", "something follows the end of the bundle")
+        # The first eight bytes and the last nine are fixed by the number of frames; between them stand the sizes.
+        if rest[:8] != table[:8] or rest[len(table) - 9 : len(table)] != table[-9:]:
+            raise _refusal("index-malformed", "the index at the end is not the seek table of these frames")
+        raise _refusal("index-lies", "the index at the end disagrees with the frames before it")
 
-    def _walk(self, expected: int | None, *, keep: bool) -> tuple[list[bytes], int, list[bytes] | None]:
+    def _walk(self, expected: Collection[int] | None, *, keep: bool) -> tuple[list[bytes], int, list[bytes] | None]:
         """The frame's bytes, its content size, and its blocks alone where all of them are stored raw."""
         header, content = self._header()
-        if expected is not None and content != expected:
-            raise SealiftError(
-                "member-size",
-                f"a frame of {content} bytes where {expected} must stand",
-                hint="the media was not made by sealift",
-            )
+        if expected is not None and content not in expected:
+            wanted = " or ".join(map(str, expected))
+            raise _refusal("frame-size", f"a frame of {content} bytes where {wanted} must stand")
         frame, plain = [header], True
-        size, last = len(header), False
+        size, told, blocks, last = len(header), 0, 0, False
         while not last:
             head = self._exactly(3)
             word = int.from_bytes(head, "little")
             last, kind, length = bool(word & 1), word >> 1 & 3, word >> 3
             stored = 1 if kind == _RLE else length
-            size += 3 + stored
-            if kind > _COMPRESSED or length > _BLOCK_MAX or size > content + content // 64 + 1024:
-                raise SealiftError("frame-invalid", "a frame has a block that breaks the format", hint=_DAMAGED)
+            size, blocks = size + 3 + stored, blocks + 1
+            told += 0 if kind == _COMPRESSED else length
+            _check_block(kind, length, told, blocks, content)
             plain = plain and kind == _RAW
             if keep:
                 frame += [head, self._exactly(stored)]
@@ -135,20 +139,21 @@ class FrameReader:
         return frame, content, frame[2::2] if plain else None
 
     def _header(self) -> tuple[bytes, int]:
-        start = self._exactly(5)
-        magic, descriptor = struct.unpack("<IB", start)
-        if magic != _MAGIC:
-            raise SealiftError("frame-invalid", "a zstd frame must begin here and does not", hint=_DAMAGED)
-        single, checksum, dictionary = descriptor >> 5 & 1, descriptor >> 2 & 1, descriptor & 3
-        size_bytes = {0: single, 1: 2, 2: 4, 3: 8}[descriptor >> 6]
-        if descriptor & 0b0001_1000 or checksum or dictionary or not size_bytes:
-            raise SealiftError("frame-invalid", "a frame without a declared size, or with features not allowed here")
+        """The frame's header and the content size that it declares."""
+        magic = self._exactly(4)
+        _check_magic(int.from_bytes(magic, "little"))
+        descriptor = self._exactly(1)
+        flags = descriptor[0]
+        single, size_bytes = flags >> 5 & 1, {0: flags >> 5 & 1, 1: 2, 2: 4, 3: 8}[flags >> 6]
+        _check_flags(flags, size_bytes)
         window = b"" if single else self._exactly(1)
         field = self._exactly(size_bytes)
         content = int.from_bytes(field, "little") + (256 if size_bytes == 2 else 0)
         if content > MAX_CONTENT:
-            raise SealiftError("too-large", f"a frame declares {content} bytes, more than {MAX_CONTENT}")
-        return start + window + field, content
+            raise _refusal("frame-too-large", f"a frame declares {content} bytes, more than {MAX_CONTENT}")
+        if window and _window(window[0]) > MAX_WINDOW:
+            raise _refusal("frame-window", f"a frame wants a window of {_window(window[0])} bytes")
+        return magic + descriptor + window + field, content
 
     def _decompress(self, frame: bytes, content: int) -> bytes:
         try:
@@ -164,6 +169,44 @@ class FrameReader:
         if len(data) != count:
             raise _truncated()
         return data
+
+
+def _check_magic(magic: int) -> None:
+    if magic in _SKIPPABLE:
+        raise _refusal("frame-skippable", "a frame that unpackers pass over stands between the others")
+    if magic != _MAGIC:
+        raise _refusal("frame-magic", "a zstd frame must begin here and does not")
+
+
+def _check_flags(flags: int, size_bytes: int) -> None:
+    if flags & 0b0001_1000:
+        raise _refusal("frame-reserved", "a frame sets bits that the format reserves")
+    if flags & 0b0000_0100:
+        raise _refusal("frame-checksum", "a frame with a checksum of its own, which this format has not")
+    if flags & 0b0000_0011:
+        raise _refusal("frame-dictionary", "a frame that wants a dictionary")
+    if not size_bytes:
+        raise _refusal("frame-size-unknown", "a frame that does not declare its size")
+
+
+def _check_block(kind: int, length: int, told: int, blocks: int, content: int) -> None:
+    """``told`` bytes come from raw and repeated blocks so far."""
+    if kind > _COMPRESSED or length > _BLOCK_MAX:
+        raise _refusal("frame-block", "a frame has a block that breaks the format")
+    if told > content:
+        raise _refusal("frame-overflow", "a frame holds more than it declares")
+    if blocks > content // _SMALL_BLOCK + _SPARE_BLOCKS:
+        raise _refusal("frame-blocks", "a frame is cut into too many blocks")
+
+
+def _window(descriptor: int) -> int:
+    """Bytes of the window that a window descriptor asks for (RFC 8878, 3.1.1.1.2)."""
+    base = 1 << (10 + (descriptor >> 3))
+    return base + (base >> 3) * (descriptor & 7)
+
+
+def _refusal(error_id: str, message: str) -> SealiftError:
+    return SealiftError(error_id, message, hint="the media was not made by sealift, or is damaged: get another copy")
 
 
 def _truncated() -> SealiftError:

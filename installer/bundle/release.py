@@ -6,58 +6,73 @@ Every model refuses unknown fields and loose types. Whatever :meth:`Release.pars
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Annotated, Final, Literal, Self
 
-import semver
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
-from installer.bundle.digest import DIGEST_PATTERN, Digest
+from installer.bundle.digest import Digest
+from installer.bundle.fields import (
+    Closed,
+    DigestText,
+    HttpPlace,
+    InputName,
+    Instant,
+    MediaType,
+    Name,
+    Path,
+    Port,
+    Reference,
+    SemVer,
+    Size,
+    TcpPlace,
+    Text,
+    VersionRange,
+)
+from installer.bundle.problems import fault, first_problem, problem_id
 from installer.bundle.strictjson import canonical, parse_canonical
 from installer.errors import SealiftError
 
+# What a release is made of is imported from here; where the values are defined is this package's own business.
+__all__ = [
+    "MAX_RELEASE_BYTES",
+    "RELEASE_TYPE",
+    "ROLE_FOLDER",
+    "Closed",
+    "Deploy",
+    "Descriptor",
+    "DigestText",
+    "Edge",
+    "EntryPoint",
+    "File",
+    "FileRole",
+    "Health",
+    "Image",
+    "Input",
+    "InputName",
+    "MediaType",
+    "Name",
+    "Path",
+    "Port",
+    "Release",
+    "Requires",
+    "SemVer",
+    "Service",
+    "Size",
+    "Smoke",
+    "Text",
+    "VersionRange",
+    "first_problem",
+]
+
 RELEASE_TYPE: Final = "application/vnd.sealift.release.v1+json"
 MAX_RELEASE_BYTES: Final = 8 * 1024 * 1024
-MAX_PATH: Final = 100  # what one GNU tar header holds without extensions
-
-
-def _version(text: str) -> str:
-    parsed = semver.Version.parse(text)
-    if parsed.build is not None:
-        raise ValueError("build metadata (+...) is not allowed: it would give two names to one precedence")
-    return text
-
-
-def _path(text: str) -> str:
-    if any(part in ("", ".", "..") for part in text.split("/")):
-        raise ValueError("a path with empty, '.' or '..' parts")
-    return text
-
-
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
-"""Names of products, services, images, entry points, channels: they end up in DNS labels and project names."""
-InputName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$", max_length=80)]
-SemVer = Annotated[str, StringConstraints(max_length=64), AfterValidator(_version)]
-Path = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$", max_length=MAX_PATH), AfterValidator(_path)
-]
-DigestText = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
-Size = Annotated[int, Field(ge=0, le=2**50)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Text = Annotated[str, StringConstraints(max_length=2000)]
-MediaType = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.+-]*/[a-z0-9][a-z0-9.+-]*$", max_length=127)]
-VersionRange = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^(==|!=|<=|>=|<|>)\d+(\.\d+){0,2}(,(==|!=|<=|>=|<|>)\d+(\.\d+){0,2})*$", max_length=200
-    ),
-]
-
-
-class Closed(BaseModel):
-    """A model that refuses what it does not know."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, ser_json_bytes="utf8")
+MANIFEST_TYPES: Final = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
 
 
 class Descriptor(Closed):
@@ -73,15 +88,18 @@ class Image(Closed):
     """An image: ``digest`` is what is deployed and stands last in ``manifests`` (children before their index)."""
 
     name: Name
-    reference: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][A-Za-z0-9._/:@-]*$", max_length=255)]
+    reference: Reference
     digest: DigestText
     manifests: Annotated[tuple[Descriptor, ...], Field(min_length=1)]
     blobs: tuple[Descriptor, ...]
 
     @model_validator(mode="after")
-    def _deployed_manifest_is_last(self) -> Self:
+    def _manifests_are_manifests(self) -> Self:
+        if any(part.media_type not in MANIFEST_TYPES for part in self.manifests):
+            raise fault("release-manifest", f"a manifest of {self.name} is of a type that is none")
         if self.manifests[-1].digest != self.digest:
-            raise ValueError("the deployed digest must be the last of the manifests")
+            raise fault("release-manifest", "the deployed digest must be the last of the manifests")
+        _refuse_repeats((part.digest for part in (*self.manifests, *self.blobs)), f"a blob of {self.name}")
         return self
 
 
@@ -111,15 +129,15 @@ class File(Closed):
         folder = ROLE_FOLDER.get(self.role)
         fits = self.path.startswith(folder) if folder else _FIXED_PATHS.get(self.path) == self.role
         if not fits:
-            raise ValueError(f"role {self.role} cannot stand at {self.path}")
+            raise fault("release-role", f"role {self.role} cannot stand at {self.path}")
         return self
 
 
 class Health(Closed):
     """How readiness shows beyond the container's own health check: ``http: ":8080/healthz"`` or ``tcp: ":9000"``."""
 
-    http: Annotated[str, StringConstraints(pattern=r"^:\d{1,5}/[\x21-\x7e]*$", max_length=200)] | None = None
-    tcp: Annotated[str, StringConstraints(pattern=r"^:\d{1,5}$")] | None = None
+    http: HttpPlace | None = None
+    tcp: TcpPlace | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -192,7 +210,7 @@ class Release(Closed):
     version: SemVer
     channel: Name
     platform: Annotated[str, StringConstraints(pattern=r"^linux/(amd64|arm64)$")]
-    created: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+    created: Instant
     minimum_root_version: Annotated[int, Field(ge=1)]
     requires: Requires
     strategy: Literal["blue-green", "rolling"]
@@ -209,23 +227,24 @@ class Release(Closed):
     def parse(cls, raw: bytes) -> Release:
         """Read the bytes of ``release.json``; call it only after the signatures over them hold.
 
-        Raises ``json-invalid`` (spelling) or ``release-invalid`` (content), both exit code 3.
+        Raises the ``json-…`` errors (spelling) or the ``release-…``, ``path-…`` and ``name-twin`` errors (content),
+        all of exit code 3.
         """
         value = parse_canonical(raw, "release.json")
         if not isinstance(value, dict) or value.get("type") != RELEASE_TYPE:
             raise SealiftError(
-                "release-invalid", "release.json does not say that it is a release", hint="not made for this program"
+                "release-type", "release.json does not say that it is a release", hint="not made for this program"
             )
         try:
             release = cls.model_validate_json(raw)
         except ValidationError as error:
             raise SealiftError(
-                "release-invalid",
+                problem_id(error),
                 f"release.json breaks the format: {first_problem(error)}",
                 hint="the builder must be fixed",
             ) from error
         if release.to_bytes() != raw:
-            raise SealiftError("release-invalid", "release.json leaves out fields that must be spelled out")
+            raise SealiftError("release-spelling", "release.json leaves out fields that must be spelled out")
         return release
 
     def to_bytes(self) -> bytes:
@@ -260,18 +279,29 @@ class Release(Closed):
     @model_validator(mode="after")
     def _lists_are_sorted_and_unique(self) -> Self:
         paths = [file.path for file in self.files]
-        if paths != sorted(set(paths)) or len({path.casefold() for path in paths}) != len(paths):
-            raise ValueError("files must be sorted by path, without twins that differ only in case")
-        names = [image.name for image in self.images]
-        if names != sorted(set(names)):
-            raise ValueError("images must be sorted by name, each once")
+        for listed, what in ((paths, "files"), ([image.name for image in self.images], "images")):
+            _refuse_repeats(listed, what)
+            if listed != sorted(listed):
+                raise fault("release-order", f"{what} must be sorted")
+        if len({path.casefold() for path in paths}) != len(paths):
+            raise fault("name-twin", "two files whose paths differ only in case")
+        if bool(self.images) != ({"oci-layout", "index.json"} <= set(paths)):
+            raise fault("release-role", "images and the files of their OCI layout go together")
+        return self
+
+    @model_validator(mode="after")
+    def _one_digest_means_one_thing(self) -> Self:
         sizes: dict[str, int] = {}
+        kinds: dict[str, str] = {}
         for image in self.images:
             for part in (*image.manifests, *image.blobs):
                 if sizes.setdefault(part.digest, part.size) != part.size:
-                    raise ValueError(f"one blob with two sizes: {part.digest}")
-        if bool(self.images) != ({"oci-layout", "index.json"} <= set(paths)):
-            raise ValueError("images and the files of their OCI layout go together")
+                    raise fault("release-size", f"one blob with two sizes: {part.digest}")
+            for part in image.manifests:
+                if kinds.setdefault(part.digest, part.media_type) != part.media_type:
+                    raise fault("release-manifest", f"one manifest with two media types: {part.digest}")
+        if any(part.digest in kinds for image in self.images for part in image.blobs):
+            raise fault("release-manifest", "one digest stands among the manifests and among the blobs")
         return self
 
     @model_validator(mode="after")
@@ -285,11 +315,15 @@ class Release(Closed):
         for name, entry in self.entry_points.items():
             _must_be(entry.service, self.services, f"service of entry point {name}")
             if self.services[entry.service].state == "shared":
-                raise ValueError(f"entry point {name} leads to a stateful service: it could not be switched")
+                raise fault(
+                    "release-reference", f"entry point {name} leads to a stateful service: it could not be switched"
+                )
         for smoke in self.smoke:
             _must_be(smoke.entry, self.entry_points, "entry point of a smoke test")
             if self.entry_points[smoke.entry].protocol != "http":
-                raise ValueError(f"a smoke test asks HTTP of entry point {smoke.entry}, which is not HTTP")
+                raise fault(
+                    "release-reference", f"a smoke test asks HTTP of entry point {smoke.entry}, which is not HTTP"
+                )
         for edge_image in (self.edge.haproxy, self.edge.registry):
             if edge_image is not None:
                 _must_be(edge_image, images, "edge image")
@@ -297,13 +331,12 @@ class Release(Closed):
         return self
 
 
-def first_problem(error: ValidationError) -> str:
-    """The first problem of a pydantic report as ``place: what``, one line."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part) for part in first["loc"]) or "document"
-    return f"{place}: {first['msg'].removeprefix('Value error, ')}"
+def _must_be(name: str, known: Container[str], what: str) -> None:
+    if name not in known:
+        raise fault("release-reference", f"{what} is not in the release: {name}")
 
 
-def _must_be(name: str, known: object, what: str) -> None:
-    if name not in known:  # type: ignore[operator]
-        raise ValueError(f"{what} is not in the release: {name}")
+def _refuse_repeats(names: Iterable[str], what: str) -> None:
+    listed = list(names)
+    if len(set(listed)) != len(listed):
+        raise fault("release-repeated", f"{what}: one of them stands there twice")

@@ -7,9 +7,9 @@ its key; the policy decides.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -52,47 +52,53 @@ def sigstore_bundle(signature_der: bytes, payload_digest: Digest, spki_der: byte
 
 
 def parse_signature(raw: bytes, name: str) -> KeySignature:
-    """Read a signature file called ``name``. Raises ``json-invalid`` or ``signature-malformed`` (3)."""
+    """Read a signature file called ``name``. Raises the ``json-…`` and ``signature-…`` errors (3)."""
     if len(raw) > MAX_SIGNATURE_BYTES:
-        raise SealiftError("too-large", f"{name} is larger than {MAX_SIGNATURE_BYTES} bytes")
-    try:
-        return _key_signature(parse(raw, name))
-    except (KeyError, TypeError, ValueError, binascii.Error) as error:
-        raise SealiftError(
-            "signature-malformed",
-            f"{name} is not a Sigstore v0.3 bundle with a public key: {error}",
+        raise SealiftError("signature-too-large", f"{name} is larger than {MAX_SIGNATURE_BYTES} bytes")
+    return _Reader(name).read(parse(raw, name))
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads the parsed value of the signature file ``name``."""
+
+    name: str
+
+    def read(self, value: Any) -> KeySignature:
+        top = self._fields(value, {"mediaType", "verificationMaterial", "messageSignature"})
+        if top["mediaType"] != MEDIA_TYPE:
+            raise self._refusal("signature-type", "another media type")
+        material = self._fields(top["verificationMaterial"], {"publicKey"}, optional={"tlogEntries"})
+        if material.get("tlogEntries", []) != []:
+            raise self._refusal("signature-log-entry", "log entries, which this version does not check")
+        message = self._fields(top["messageSignature"], {"messageDigest", "signature"})
+        digest = self._fields(message["messageDigest"], {"algorithm", "digest"})
+        if digest["algorithm"] != "SHA2_256":
+            raise self._refusal("signature-algorithm", "another digest algorithm")
+        hint = self._bytes(self._fields(material["publicKey"], {"hint"})["hint"], 32)
+        named = Digest(self._bytes(digest["digest"], 32).hex())
+        return KeySignature(hint, named, self._bytes(message["signature"]))
+
+    def _fields(self, value: Any, required: set[str], optional: Set[str] = frozenset()) -> dict[str, Any]:
+        if not isinstance(value, dict) or not required <= set(value) <= required | optional:
+            raise self._refusal("signature-field", f"expected just the fields {', '.join(sorted(required))}")
+        return value
+
+    def _bytes(self, text: Any, length: int | None = None) -> bytes:
+        try:
+            data = base64.b64decode(text, validate=True) if isinstance(text, str) else b""
+        except ValueError:
+            data = b""
+        if not data or _b64(data) != text or (length is not None and len(data) != length):
+            raise self._refusal("signature-base64", "base64 of another length or spelling")
+        return data
+
+    def _refusal(self, error_id: str, why: str) -> SealiftError:
+        return SealiftError(
+            error_id,
+            f"{self.name} is not a Sigstore v0.3 bundle with a public key: {why}",
             hint="sign with: bundle sign, or cosign sign-blob --key --bundle",
-        ) from error
-
-
-def _key_signature(value: Any) -> KeySignature:
-    top = _fields(value, {"mediaType", "verificationMaterial", "messageSignature"})
-    if top["mediaType"] != MEDIA_TYPE:
-        raise ValueError("another media type")
-    material = _fields(top["verificationMaterial"], {"publicKey"}, optional={"tlogEntries"})
-    if material.get("tlogEntries", []) != []:
-        raise ValueError("log entries, which this version does not check")
-    message = _fields(top["messageSignature"], {"messageDigest", "signature"})
-    digest = _fields(message["messageDigest"], {"algorithm", "digest"})
-    if digest["algorithm"] != "SHA2_256":
-        raise ValueError("another digest algorithm")
-    hint = _bytes(_fields(material["publicKey"], {"hint"})["hint"], 32)
-    return KeySignature(hint, Digest(_bytes(digest["digest"], 32).hex()), _bytes(message["signature"]))
-
-
-def _fields(value: Any, required: set[str], optional: frozenset[str] | set[str] = frozenset()) -> dict[str, Any]:
-    if not isinstance(value, dict) or not required <= set(value) <= required | optional:
-        raise ValueError(f"expected just the fields {', '.join(sorted(required))}")
-    return value
-
-
-def _bytes(text: Any, length: int | None = None) -> bytes:
-    if not isinstance(text, str):
-        raise ValueError("base64 must be a string")
-    data = base64.b64decode(text, validate=True)
-    if _b64(data) != text or (length is not None and len(data) != length):
-        raise ValueError("base64 of another length or spelling")
-    return data
+        )
 
 
 def _b64(data: bytes) -> str:

@@ -23,9 +23,10 @@ def canonical(value: object) -> bytes:
 
 
 def parse(raw: bytes, what: str) -> Any:
-    """Read JSON strictly: UTF-8, no duplicate keys, no floats, bounded depth. Raises ``json-invalid``.
+    """Read JSON strictly: UTF-8, no duplicate keys, no floats, bounded depth. ``what`` names the document in messages.
 
-    ``what`` names the document in the message. Whether the bytes are *canonical* is :func:`parse_canonical`'s question.
+    Whether the bytes are *canonical* is :func:`parse_canonical`'s question. Raises ``json-not-utf8``, ``json-invalid``,
+    ``json-duplicate-key``, ``json-number``, ``json-depth``, ``json-surrogate`` (3).
     """
     try:
         text = raw.decode("utf-8", errors="strict")
@@ -37,51 +38,65 @@ def parse(raw: bytes, what: str) -> Any:
             parse_int=_bounded_int,
         )
         _refuse_depth(value)
+        if "\\u" in text:  # only an escape can bring half a surrogate pair
+            canonical(value)
+    except RecursionError:
+        problem = _Problem("json-depth", f"nested deeper than {MAX_DEPTH}")
+    except UnicodeDecodeError as error:
+        problem = _Problem("json-not-utf8", str(error))
+    except UnicodeEncodeError:
+        problem = _Problem("json-surrogate", "half a surrogate pair, which is no character")
+    except _Problem as error:
+        problem = error
+    except ValueError as error:
+        problem = _Problem("json-invalid", str(error))
+    else:
         return value
-    except (ValueError, RecursionError) as error:
-        raise SealiftError(
-            "json-invalid",
-            f"{what} is not valid JSON: {_brief(error)}",
-            hint="the media was not made by sealift or is damaged",
-        ) from error
+    raise SealiftError(
+        problem.id,
+        f"{what} is not valid JSON: {problem.message[:120]}",
+        hint="the media was not made by sealift or is damaged",
+    )
 
 
 def parse_canonical(raw: bytes, what: str) -> Any:
-    """Read JSON that must be spelled canonically, byte for byte. Raises ``json-invalid``."""
+    """Read JSON that must be spelled canonically, byte for byte. Raises also ``json-not-canonical``."""
     value = parse(raw, what)
-    try:
-        respelled = canonical(value)
-    except ValueError as error:  # lone surrogates and the like
-        raise SealiftError("json-invalid", f"{what} holds what JSON cannot: {_brief(error)}") from error
-    if respelled != raw:
-        raise SealiftError("json-invalid", f"{what} is not in canonical form", hint="the media was not made by sealift")
+    if canonical(value) != raw:
+        raise SealiftError(
+            "json-not-canonical", f"{what} is not in canonical form", hint="the media was not made by sealift"
+        )
     return value
 
 
-def _brief(error: Exception) -> str:
-    return str(error)[:120]
+class _Problem(Exception):
+    """Carries an error id out of the library's hooks."""
+
+    def __init__(self, id: str, message: str) -> None:
+        super().__init__(message)
+        self.id, self.message = id, message
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise ValueError("a key stands twice in one object")
+        raise _Problem("json-duplicate-key", "a key stands twice in one object")
     return result
 
 
 def _refuse_number(text: str) -> NoReturn:
-    raise ValueError(f"a number with a fraction or without a value: {text[:20]}")
+    raise _Problem("json-number", f"a number with a fraction or without a value: {text[:20]}")
 
 
 def _bounded_int(text: str) -> int:
     if len(text) > 17 or abs(int(text)) > _MAX_INT:
-        raise ValueError("an integer beyond 2^53-1")
+        raise _Problem("json-number", "an integer beyond 2^53-1")
     return int(text)
 
 
 def _refuse_depth(value: object, depth: int = 1) -> None:
     if depth > MAX_DEPTH:
-        raise ValueError(f"nested deeper than {MAX_DEPTH}")
+        raise _Problem("json-depth", f"nested deeper than {MAX_DEPTH}")
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):

@@ -8,7 +8,7 @@ Rules: the root is signed by a threshold of its own root keys; a threshold count
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -84,27 +84,30 @@ class TrustPolicy:
     def judge(self, role: str, payload: bytes, signatures: Mapping[str, bytes]) -> tuple[Signer, ...]:
         """The distinct trusted signers of ``payload``. ``signatures`` are raw signature files by name.
 
-        Raises ``unsigned``, ``no-valid-signature`` or ``threshold-not-met`` (5), ``signature-malformed`` (3).
+        Raises ``unsigned``, ``signature-of-another``, ``no-valid-signature``, ``signature-wrong`` or
+        ``threshold-not-met`` (5), and what :func:`parse_signature` raises (3).
         """
         rule = self.roles[role]
         if not signatures:
             raise SealiftError(
                 "unsigned", "nobody has signed this", hint=f"it needs a signature by {self._wanted(rule)}"
             )
-        parsed = {name: parse_signature(raw, name) for name, raw in signatures.items()}
+        parsed = [parse_signature(raw, name) for name, raw in sorted(signatures.items())]
         digest = Digest.of(payload)
+        claimed = [sign for sign in parsed if sign.digest == digest]
+        if not claimed:
+            raise SealiftError(
+                "signature-of-another",
+                f"the signatures here are over something else than this: {digest}",
+                hint="the media is damaged, or was put together from two: get another copy",
+            )
         good = {
             key.fingerprint: key
             for key in rule.keys
-            if any(_holds(key, sign, digest, payload) for sign in parsed.values())
+            if any(_hints_at(sign, key) and key.accepts(sign.signature, payload) for sign in claimed)
         }
         if not good:
-            seen = ", ".join(sorted({Digest(sign.key_hint.hex()).short for sign in parsed.values()}))
-            raise SealiftError(
-                "no-valid-signature",
-                f"no signature here is valid and by a trusted key (signed by {seen})",
-                hint=f"{self.origin} wants {self._wanted(rule)}; get undamaged media signed by them",
-            )
+            raise self._nobody(rule, claimed)
         if len(good) < rule.threshold:
             raise SealiftError(
                 "threshold-not-met",
@@ -123,12 +126,20 @@ class TrustPolicy:
     def from_root(cls, raw: bytes, origin: str) -> TrustPolicy:
         """The policy of a TUF root that is signed by its own root keys.
 
-        Raises ``root-malformed`` or ``json-invalid`` (3), ``root-not-self-signed`` (5).
+        Raises the ``root-…`` and ``json-…`` errors (3), ``root-not-self-signed`` (5).
         """
         if len(raw) > MAX_ROOT_BYTES:
-            raise SealiftError("too-large", f"{origin} is larger than {MAX_ROOT_BYTES} bytes")
-        parse(raw, origin)
+            raise SealiftError("root-too-large", f"{origin} is larger than {MAX_ROOT_BYTES} bytes")
+        _check_rules(parse(raw, origin), origin)
         return _read_root(raw, origin)
+
+    def _nobody(self, rule: Role, signatures: Sequence[KeySignature]) -> SealiftError:
+        """Why not one of ``signatures``, all of which name the right payload, counts."""
+        hint = f"{self.origin} wants {self._wanted(rule)}; get undamaged media signed by them"
+        if any(_hints_at(sign, key) for sign in signatures for key in rule.keys):
+            return SealiftError("signature-wrong", "a signature that names a trusted key is not by that key", hint=hint)
+        seen = ", ".join(sorted({Digest(sign.key_hint.hex()).short for sign in signatures}))
+        return SealiftError("no-valid-signature", f"nobody whom we trust has signed this (signed by {seen})", hint=hint)
 
     @staticmethod
     def _wanted(rule: Role) -> str:
@@ -149,8 +160,51 @@ def read_public_key(pem: bytes, name: str) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def _holds(key: PublicKey, sign: KeySignature, digest: Digest, payload: bytes) -> bool:
-    return sign.key_hint.hex() == key.fingerprint.hex and sign.digest == digest and key.accepts(sign.signature, payload)
+def _hints_at(sign: KeySignature, key: PublicKey) -> bool:
+    return sign.key_hint.hex() == key.fingerprint.hex
+
+
+def _check_rules(value: Any, origin: str) -> None:
+    """Our own rules, over and above TUF's, on the parsed value of a root."""
+    try:
+        signed = value["signed"]
+        kind, roles, keys = signed["_type"], signed["roles"], signed["keys"]
+        held = {name: (role["keyids"], role["threshold"]) for name, role in roles.items()}
+        publics = {keyid: (key["scheme"], key["keyval"]["public"]) for keyid, key in keys.items()}
+        product = signed["x-sealift"]["product"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _root_refusal("root-malformed", origin, f"it lacks {error}") from error
+    if kind != "root":
+        raise _root_refusal("root-type", origin, f"it is of type {kind}")
+    if not isinstance(product, str) or not isinstance(value.get("signatures"), list):
+        raise _root_refusal("root-malformed", origin, "it names no product, or has no list of signatures")
+    _check_keys(publics, origin)
+    for name, (keyids, threshold) in held.items():
+        if not isinstance(keyids, list) or len({str(keyid) for keyid in keyids}) != len(keyids):
+            raise _root_refusal("root-key-twice", origin, f"a key stands twice in the role {name}")
+        if type(threshold) is not int or not 1 <= threshold <= len(keyids):
+            raise _root_refusal("root-threshold", origin, f"the threshold of {name} is zero or cannot be met")
+
+
+def _check_keys(keys: Mapping[str, tuple[Any, Any]], origin: str) -> None:
+    """Each key is P-256 and is called by its own fingerprint, so none can stand under two names."""
+    spkis: dict[str, bytes] = {}
+    for keyid, (scheme, public) in keys.items():
+        if scheme != "ecdsa-sha2-nistp256":
+            raise _root_refusal("root-key", origin, f"{keyid} is not for ECDSA P-256")
+        try:
+            spkis[keyid] = read_public_key(str(public).encode("utf-8"), keyid)
+        except SealiftError as error:
+            raise _root_refusal("root-key", origin, error.message) from error
+    if len(set(spkis.values())) != len(spkis):
+        raise _root_refusal("root-key-twice", origin, "one public key stands under two keyids")
+    for keyid, spki in spkis.items():
+        if key_fingerprint(spki).hex != keyid:
+            raise _root_refusal("root-keyid", origin, f"the keyid {keyid} is not the fingerprint of its key")
+
+
+def _root_refusal(error_id: str, origin: str, why: str) -> SealiftError:
+    return SealiftError(error_id, f"{origin} is not a root of trust: {why[:200]}", hint="bundle trust init makes one")
 
 
 def _read_root(raw: bytes, origin: str) -> TrustPolicy:
@@ -163,25 +217,21 @@ def _read_root(raw: bytes, origin: str) -> TrustPolicy:
     try:
         metadata: Metadata[TufRoot] = Metadata.from_bytes(raw)
         root = metadata.signed
-        if root.type != "root":
-            raise ValueError("not of type root")
         keys = {keyid: PublicKey(read_public_key(_pem(key), keyid), _key_name(key)) for keyid, key in root.keys.items()}
         roles = {
-            name: _role([keys[keyid] for keyid in role.keyids], role.threshold) for name, role in root.roles.items()
+            name: Role(_by_fingerprint(keys[keyid] for keyid in role.keyids), role.threshold)
+            for name, role in root.roles.items()
         }
-        product = _product(root.unrecognized_fields)
         result = root.get_root_verification_result(None, metadata.signed_bytes, metadata.signatures)
     except (RepositoryError, SecuresystemslibError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SealiftError(
-            "root-malformed", f"{origin} is not a root of trust: {str(error)[:200]}", hint="bundle trust init makes one"
-        ) from error
-    signed_by = {keys[keyid].spki for keyid in result.signed}
-    if not result.verified or len(signed_by) < root.roles["root"].threshold:
+        raise _root_refusal("root-malformed", origin, str(error)) from error
+    if not result.verified or len(result.signed) < root.roles["root"].threshold:
         raise SealiftError(
             "root-not-self-signed",
             f"{origin} is not signed by a threshold of its own root keys",
             hint="get root.json again from the people who made it",
         )
+    product = root.unrecognized_fields["x-sealift"]["product"]
     return TrustPolicy(
         origin=origin,
         product=None if product == ANY_PRODUCT else product,
@@ -191,13 +241,8 @@ def _read_root(raw: bytes, origin: str) -> TrustPolicy:
     )
 
 
-def _role(keys: list[PublicKey], threshold: int) -> Role:
-    distinct = {key.spki: key for key in keys}
-    if len(distinct) != len(keys):
-        raise ValueError("one public key stands under two keyids")
-    if not 1 <= threshold <= len(distinct):
-        raise ValueError("a threshold that is zero or cannot be met")
-    return Role(tuple(sorted(distinct.values(), key=lambda key: key.fingerprint)), threshold)
+def _by_fingerprint(keys: Iterable[PublicKey]) -> tuple[PublicKey, ...]:
+    return tuple(sorted(keys, key=lambda key: key.fingerprint))
 
 
 def _pem(key: Any) -> bytes:
@@ -207,10 +252,3 @@ def _pem(key: Any) -> bytes:
 def _key_name(key: Any) -> str:
     name = key.unrecognized_fields.get("x-sealift-name", "")
     return name if isinstance(name, str) and name.isprintable() and len(name) <= 64 and name else key.keyid[:8]
-
-
-def _product(fields: Mapping[str, Any]) -> str:
-    product = fields["x-sealift"]["product"]
-    if not isinstance(product, str):
-        raise ValueError("x-sealift.product is not a string")
-    return product

@@ -1,24 +1,27 @@
 """The one door: only this module constructs a :class:`VerifiedRelease`, and everything later demands one.
 
 Order: signatures over the raw bytes of ``release.json`` by a threshold of trusted keys; only then its parsing; then the
-product the root names; then, member by member, the content against the signed list.
+product the root names; then the packing; then, member by member, the content against the signed list.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass
 from typing import Final
 
 from installer.bundle.archive import BundleReader
 from installer.bundle.content import Sink, Writer
 from installer.bundle.digest import Digest
+from installer.bundle.packing import Packing
 from installer.bundle.release import Descriptor, File, Release
+from installer.bundle.tarheader import Header
 from installer.bundle.trust import Signer, TrustPolicy
 from installer.errors import SealiftError
 
 _KEY: Final = object()
+_TAMPERED: Final = "the media was tampered with, or is incomplete: get another copy"
 Progress = Callable[[int], None]
 """Called with the number of bytes of the file that have just been read."""
 
@@ -33,10 +36,10 @@ class VerifiedRelease:
     signatures: Mapping[str, bytes]
     signers: tuple[Signer, ...]
     policy_origin: str
-    _key: object = field(repr=False, compare=False, default=None)
+    _key: InitVar[object] = None  # not a field: `dataclasses.replace` cannot carry it over to another release
 
-    def __post_init__(self) -> None:
-        if self._key is not _KEY:
+    def __post_init__(self, _key: object) -> None:
+        if _key is not _KEY:
             raise TypeError("a VerifiedRelease is made by installer.bundle.verify alone")
 
 
@@ -57,8 +60,13 @@ def verify_statement(raw: bytes, signatures: Mapping[str, bytes], policy: TrustP
 
 
 def verify_release(reader: BundleReader, policy: TrustPolicy) -> VerifiedRelease:
-    """Trust the head of a bundle or refuse it. Nothing of the content has been read when it returns."""
-    return verify_statement(reader.head.release, reader.head.signatures, policy)
+    """Trust the head of a bundle or refuse it. Nothing of the content has been read when it returns.
+
+    Raises what :func:`verify_statement` and then :meth:`Packing.parse` raise.
+    """
+    verified = verify_statement(reader.head.release, reader.head.signatures, policy)
+    Packing.parse(reader.head.packing)
+    return verified
 
 
 def check_content(
@@ -83,8 +91,9 @@ def check_content(
         progress(reader.position - seen)
         seen = reader.position
 
-    for name, member in verified.release.members():
-        reader.expect(name, member)
+    listed = dict(verified.release.members())
+    for number, (name, member) in enumerate(listed.items()):
+        _check_header(reader.next_header(), name, listed, number)
         writers = [writer for sink in sinks if (writer := sink.open(member)) is not None]
         if quick and not writers:
             reader.skip(member.size)
@@ -92,8 +101,43 @@ def check_content(
         else:
             _check_member(reader, name, member, writers, advance)
         advance()
+    surplus = reader.next_header()
+    if surplus is not None:
+        raise _misplaced(surplus, "the end of the archive", listed, len(listed))
     reader.finish()
     return tuple(not_checked)
+
+
+def _check_header(header: Header | None, name: str, listed: Mapping[str, File | Descriptor], number: int) -> None:
+    """``header`` must introduce ``name``, which is the member ``number`` of the signed list."""
+    if header is None:
+        raise SealiftError(
+            "member-missing", f"the bundle ends before {name}, which the signed list has", hint=_TAMPERED
+        )
+    if header.name != name:
+        raise _misplaced(header, name, listed, number)
+    member = listed[name]
+    mode = int(member.mode, 8) if isinstance(member, File) else 0o644
+    if header.size != member.size:
+        raise SealiftError(
+            "member-size", f"{name} has {header.size} bytes, the signed list says {member.size}", hint=_TAMPERED
+        )
+    if header.mode != mode:
+        raise SealiftError(
+            "member-mode", f"{name} has mode {header.mode:o}, the signed list says {mode:o}", hint=_TAMPERED
+        )
+
+
+def _misplaced(header: Header, place: str, listed: Mapping[str, File | Descriptor], number: int) -> SealiftError:
+    """``header`` stands where ``place`` must be, after the first ``number`` members of the signed list."""
+    order = list(listed)
+    if header.name in order[:number]:
+        return SealiftError("member-repeated", f"{header.name} stands twice in the bundle", hint=_TAMPERED)
+    if header.name in listed:
+        return SealiftError("member-order", f"the bundle holds {header.name} where {place} must be", hint=_TAMPERED)
+    if header.name.casefold() in {name.casefold() for name in order}:
+        return SealiftError("name-twin", f"{header.name} differs from a listed name only in case", hint=_TAMPERED)
+    return SealiftError("member-unexpected", f"{header.name} is not in the signed list", hint=_TAMPERED)
 
 
 def _check_member(

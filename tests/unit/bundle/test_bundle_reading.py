@@ -105,7 +105,7 @@ def test_refuses_a_release_with_an_unknown_field_although_it_is_signed(forge: Fo
 
     with pytest.raises(SealiftError) as caught:
         Release.parse(canonical({**forge.value, "unknown": 1}))
-    assert caught.value.id == "release-invalid"
+    assert caught.value.id == "release-unknown-field"
 
 
 def test_refuses_what_is_not_a_bundle(tmp_path: Path, forge: Forge) -> None:
