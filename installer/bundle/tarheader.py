@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import tarfile
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from installer.bundle.paths import MAX_PATH, path_fault
 from installer.errors import SealiftError
@@ -25,8 +24,7 @@ _NO_FILE: Final = {
 }
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """What the header of a member says: its name, its size in bytes, its mode."""
 
     name: str
