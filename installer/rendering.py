@@ -98,12 +98,8 @@ def render_release(
 def _entry_points(release: Release, site: Site) -> bytes:
     """Where people reach the release: part of its configuration, though containers never see it."""
     bindings = {name: site.binding(release.product, name) for name in release.entry_points}
-    lines = [
-        f"{name} {binding.bind}{' tls' if binding.tls else ''}\n"
-        for name, binding in sorted(bindings.items())
-        if binding
-    ]
-    return "".join(lines).encode()
+    bound = [(name, binding) for name, binding in sorted(bindings.items()) if binding is not None]
+    return "".join(f"{name} {binding.bind}{' tls' if binding.tls else ''}\n" for name, binding in bound).encode()
 
 
 def _configuration(release: Release, site: Site, state_dir: Path, files: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -57,10 +57,9 @@ class Loading:
     def _prune_kept(self, action: act.PruneKept) -> None:
         state_dir = self._host.state_dir
         product = load_state(state_dir).products[action.product]
-        kept = sorted(
-            list_kept(state_dir, action.product), key=lambda ref: release_folder(state_dir, ref).stat().st_mtime
-        )
-        for ref in surplus(kept, (product.current, product.previous, product.base), action.keep):
+        kept = list_kept(state_dir, action.product)
+        oldest_first = sorted(kept, key=lambda ref: release_folder(state_dir, ref).stat().st_mtime)
+        for ref in surplus(oldest_first, (product.current, product.previous, product.base), action.keep):
             shutil.rmtree(release_folder(state_dir, ref), ignore_errors=True)
 
     def _forget_release(self, action: act.ForgetRelease) -> None:
