@@ -38,7 +38,12 @@ class _Places:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    return run_cli(app, _with_verb(arguments), program=Path(sys.argv[0]).stem or "sealift", anywhere=_ANYWHERE)
+    return run_cli(app, _with_verb(arguments), program=_program_name(), anywhere=_ANYWHERE)
+
+
+def _program_name() -> str:
+    name = Path(sys.argv[0]).stem
+    return name if name in ("install", "sealift") else "sealift"
 
 
 def _with_verb(arguments: list[str]) -> list[str]:
