@@ -18,6 +18,7 @@ from installer.site import DEFAULT_SITE_FILE, DEFAULT_STATE_DIR, load_site
 from installer.talk import Table, Talk, run_cli
 
 _ANYWHERE: Final = ("--state-dir", "--site")
+# Paths are declared with `readable=False`: what may not be read is a matter of rights (7), not of the command line (2).
 _FLAGS: Final = ("--json", "--quiet", "--help", "--version")
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -70,17 +71,28 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def places(
     state_dir: Annotated[
-        Path, typer.Option(envvar="SEALIFT_STATE_DIR", help="where this host keeps its state", show_default=True)
+        Path,
+        typer.Option(
+            envvar="SEALIFT_STATE_DIR", help="where this host keeps its state", show_default=True, readable=False
+        ),
     ] = DEFAULT_STATE_DIR,
     site_file: Annotated[
         Path | None,
-        typer.Option("--site", envvar="SEALIFT_SITE", help="the site file (default: /etc/sealift/site.yaml)"),
+        typer.Option(
+            "--site", envvar="SEALIFT_SITE", help="the site file (default: /etc/sealift/site.yaml)", readable=False
+        ),
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="print the version and leave")
     ] = False,
 ) -> None:
     """Verify a release bundle and bring it into service. --json and --quiet work with every verb."""
+    if state_dir.exists() and not os.access(state_dir, os.R_OK | os.X_OK):
+        raise SealiftError(
+            "permission",
+            f"{state_dir} belongs to somebody else",
+            hint="run this as root, or name a folder of your own with --state-dir",
+        )
     _Places.state_dir = state_dir.absolute()
     fallback = state_dir / "site.yaml"
     _Places.site_file = site_file or (
@@ -91,8 +103,8 @@ def places(
 @app.command()
 def install(
     context: typer.Context,
-    path: Annotated[Path | None, typer.Argument(help="the bundle or the media folder")] = None,
-    bundle: Annotated[Path | None, typer.Option(help="the same, as an option")] = None,
+    path: Annotated[Path | None, typer.Argument(help="the bundle or the media folder", readable=False)] = None,
+    bundle: Annotated[Path | None, typer.Option(help="the same, as an option", readable=False)] = None,
     verify: Annotated[
         bool, typer.Option("--verify/--quick", help="check every byte before anything is touched, or only what is used")
     ] = True,
@@ -119,7 +131,7 @@ def install(
 
 @app.command()
 def verify(
-    context: typer.Context, path: Annotated[Path, typer.Argument(help="the bundle or the media folder")]
+    context: typer.Context, path: Annotated[Path, typer.Argument(help="the bundle or the media folder", readable=False)]
 ) -> None:
     """Check every byte and every signature against this host's trust. Changes nothing."""
     from installer.media import open_media
@@ -187,7 +199,7 @@ def remove(
 @trust.command("init")
 def trust_init(
     context: typer.Context,
-    root: Annotated[Path, typer.Argument(help="root.json, as the vendor gave it to you")],
+    root: Annotated[Path, typer.Argument(help="root.json, as the vendor gave it to you", readable=False)],
     fingerprint: Annotated[str, typer.Option(help="its fingerprint, which came by another way than the media")],
 ) -> None:
     """Tell this host, once, whom to trust."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Callable
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from bundler.program import build_program
 from tests.program.hosts import ROOTS, Host, root_filesystem
 
 HERE = Path(__file__).resolve().parent
+MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture(scope="session")
@@ -49,19 +53,36 @@ def any_root(request: pytest.FixtureRequest, wide_cache: Path) -> Path:
     return root_filesystem(request.param, wide_cache)
 
 
+@pytest.fixture(scope="session")
+def compose_plugin() -> Path:
+    """The Compose plugin of this machine."""
+    asked = ["docker", "info", "--format", "{{json .ClientInfo.Plugins}}"]
+    done = subprocess.run(asked, check=True, capture_output=True, text=True)
+    return next(Path(plugin["Path"]) for plugin in json.loads(done.stdout) if plugin["Name"] == "compose")
+
+
 @pytest.fixture
-def host(any_root: Path, tmp_path: Path, standin: Path) -> Host:
+def scratch(tmp_path: Path) -> Iterator[Path]:
+    """Where a host keeps what it writes: in memory where that has room, for it is much; gone after the test."""
+    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4_000_000_000
+    folder = Path(tempfile.mkdtemp(prefix="sealift-host-", dir=MEMORY if roomy else tmp_path))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def host(any_root: Path, scratch: Path, standin: Path) -> Host:
     """Each kind of host in turn, new, with a stick in it."""
-    return Host(any_root, tmp_path, standin.parent)
+    return Host(any_root, scratch, standin.parent)
 
 
 @pytest.fixture(params=["bullseye", "busybox-alone"])
-def unlike_host(request: pytest.FixtureRequest, wide_cache: Path, tmp_path: Path, standin: Path) -> Host:
+def unlike_host(request: pytest.FixtureRequest, wide_cache: Path, scratch: Path, standin: Path) -> Host:
     """The two kinds of host that are least alike in their tools."""
-    return Host(root_filesystem(request.param, wide_cache), tmp_path, standin.parent)
+    return Host(root_filesystem(request.param, wide_cache), scratch, standin.parent)
 
 
 @pytest.fixture
-def one_host(wide_cache: Path, tmp_path: Path, standin: Path) -> Host:
+def one_host(wide_cache: Path, scratch: Path, standin: Path) -> Host:
     """A new Debian 11 with a stick in it, for what doesn't depend on the kind of host."""
-    return Host(root_filesystem("bullseye", wide_cache), tmp_path, standin.parent)
+    return Host(root_filesystem("bullseye", wide_cache), scratch, standin.parent)

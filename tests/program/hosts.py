@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import re
 import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from installer.carried import names_a_loader
 
 MEDIA = "/media/usb stick"
 # Two tables and a home folder are all that a person needs to be somebody.
@@ -88,18 +91,41 @@ def root_filesystem(name: str, cache: Path) -> Path:
     return folder
 
 
+def place_client(docker: Path, folder: Path) -> None:
+    """Put a ``docker`` into a layer, with its loader and libraries unless it is static, and without any plugin."""
+    place, home = folder / "usr/bin/docker", folder / "usr/lib/docker-client"
+    place.parent.mkdir(parents=True)
+    if not names_a_loader(docker):
+        shutil.copy(docker, place)
+        return
+    home.mkdir(parents=True)
+    listing = subprocess.run(["ldd", str(docker)], check=True, capture_output=True, text=True).stdout
+    libraries = [Path(path) for path in re.findall(r"(?:=>|^)\s*(/\S+) \(0x", listing, re.MULTILINE)]
+    for file in (docker, *libraries):
+        shutil.copy(file, home / file.name)
+    loader = next(path.name for path in libraries if path.name.startswith("ld-"))
+    inside = Path("/", home.relative_to(folder))
+    start = f'exec {inside}/{loader} --library-path {inside} {inside}/{docker.name} "$@"'
+    place.write_text(f"#!/bin/sh\n{start}\n")
+    place.chmod(0o755)
+
+
 @dataclass
 class Host:
     """A machine with a stick in it. What it writes stays from one run to the next, in ``changes``.
 
     ``stick`` is shown below :data:`MEDIA`, read-only and ``noexec``, each file with mode 0444, owned by root.
-    ``mounts`` are shell lines run before; ``$ROOT`` is the root of the host.
+    ``mounts`` are shell lines run before; ``$ROOT`` is the root of the host. ``layers`` are folders whose files the
+    host has too; ``env`` is set for all that runs there; ``networked`` hosts share the machine's network.
     """
 
     root: Path
     scratch: Path
     stick: Path
     mounts: list[str] = field(default_factory=list)
+    layers: tuple[Path, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    networked: bool = False
 
     @property
     def changes(self) -> Path:
@@ -109,28 +135,29 @@ class Host:
     def sh(
         self, script: str, *, user: int = 0, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a shell script on the host, without any network."""
+        """Run a shell script on the host. Nothing that it has started is left when this returns."""
         for folder in ("upper", "work", "root"):
             (self.scratch / folder).mkdir(exist_ok=True)
-        variables = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/home/courier" if user else "/root"} | dict(
-            env or {}
-        )
+        variables = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/home/courier" if user else "/root"}
+        variables |= {**self.env, **(env or {})}
         settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
+        lower = ":".join(str(layer) for layer in (*self.layers, self.root))
         lines = [
             "set -e",
             f"ROOT={shlex.quote(str(self.scratch / 'root'))}",
-            f"layers={shlex.quote(f'lowerdir={self.root},upperdir={self.scratch}/upper,workdir={self.scratch}/work')}",
+            f"layers={shlex.quote(f'lowerdir={lower},upperdir={self.scratch}/upper,workdir={self.scratch}/work')}",
             'mount -t overlay -o "$layers" host "$ROOT"',
             'mount -t proc proc "$ROOT/proc"; mount --bind /dev "$ROOT/dev"',
-            f'usb="$ROOT{MEDIA}"; mkdir -p "$usb"; mount -t tmpfs -o size=128m usb "$usb"',
-            f'cp -r {shlex.quote(str(self.stick))}/. "$usb/"; find "$usb" -type f -exec chmod 0444 {{}} +',
-            'mount -o remount,ro,noexec,nosuid,nodev "$usb"',
+            f'stick={shlex.quote(str(self.stick))}; find "$stick" -type f -exec chmod 0444 {{}} +',
+            f'usb="$ROOT{MEDIA}"; mkdir -p "$usb"; mount --bind "$stick" "$usb"',
+            'mount -o remount,bind,ro,noexec,nosuid,nodev "$usb"',
             *self.mounts,
             f'set -- "$(command -v chroot)" --userspec={user}:{user} "$ROOT" /bin/sh -c {shlex.quote(script)}',
             f'exec env -i {settings} "$@"',
         ]
-        alone = ["unshare", "--net", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
-        return subprocess.run([*alone, "sh", "-c", "\n".join(lines)], capture_output=True, text=True, timeout=120)
+        alone = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
+        alone += [] if self.networked else ["--net"]
+        return subprocess.run([*alone, "sh", "-c", "\n".join(lines)], capture_output=True, text=True, timeout=300)
 
     def install(
         self, arguments: str = "", *, user: int = 0, env: Mapping[str, str] | None = None

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from installer.carried import argv_of, names_a_loader
 from tests.program.hosts import MEDIA, Host
-
-
-@pytest.fixture(scope="session")
-def compose_plugin() -> Path:
-    """The Compose plugin of this machine."""
-    asked = ["docker", "info", "--format", "{{json .ClientInfo.Plugins}}"]
-    done = subprocess.run(asked, check=True, capture_output=True, text=True)
-    return next(Path(plugin["Path"]) for plugin in json.loads(done.stdout) if plugin["Name"] == "compose")
 
 
 @pytest.mark.e2e

@@ -85,8 +85,8 @@ def test_a_library_of_the_host_is_never_loaded_into_it(one_host: Host) -> None:
     assert not {name for name in world["env"] if name.startswith("LD_")}
 
 
-def test_runs_in_bash_as_well(wide_cache: Path, tmp_path: Path, standin: Path) -> None:
-    host = Host(root_filesystem("bookworm", wide_cache), tmp_path, standin.parent)
+def test_runs_in_bash_as_well(wide_cache: Path, scratch: Path, standin: Path) -> None:
+    host = Host(root_filesystem("bookworm", wide_cache), scratch, standin.parent)
     for shell in ("bash", "bash --posix"):
         done = host.sh(f"rm -rf /usr/local/lib/sealift; {shell} '{MEDIA}/install'")
         assert json.loads(done.stdout)["version"] == "1.2.3", done.stderr

@@ -14,9 +14,9 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture
-def real_host(any_root: Path, tmp_path: Path, real_program: Path) -> Host:
+def real_host(any_root: Path, scratch: Path, real_program: Path) -> Host:
     """Each kind of host in turn, with the program as it is shipped."""
-    return Host(any_root, tmp_path, real_program.parent)
+    return Host(any_root, scratch, real_program.parent)
 
 
 def test_says_its_version_and_its_verbs(real_host: Host) -> None:
