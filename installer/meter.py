@@ -79,9 +79,19 @@ class BarMeter(PlainMeter):
         from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
         from rich.progress import TransferSpeedColumn as SpeedColumn
+        from rich.table import Column
 
-        label_column = TextColumn("{task.description}", markup=False)
-        columns = (label_column, BarColumn(), DownloadColumn(), SpeedColumn(), TimeRemainingColumn())
+        def whole() -> Column:
+            return Column(no_wrap=True)
+
+        label_column = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, ratio=1))
+        columns = (
+            label_column,
+            BarColumn(bar_width=16),
+            DownloadColumn(table_column=whole()),
+            SpeedColumn(table_column=whole()),
+            TimeRemainingColumn(table_column=whole()),
+        )
         self._bar = Progress(*columns, console=Console(file=err), transient=True)
         self._task = self._bar.add_task(label, total=total or None)
         self._bar.start()

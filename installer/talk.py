@@ -148,7 +148,7 @@ class Talk:
 
         shown = RichTable(title=clean(table.title) or None, show_header=any(table.headers), title_justify="left")
         for header in table.headers:
-            shown.add_column(header)
+            shown.add_column(header, overflow="fold")  # a digest that is cut is none
         for row in table.rows:
             shown.add_row(*(Text(clean(cell)) for cell in row))
         Console(file=self.out).print(shown)
