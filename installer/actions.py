@@ -57,6 +57,13 @@ class RemoveNetwork(Closed):
     remove: Command
 
 
+class DropImages(Closed):
+    """The engine has given up these references, but for those that some container still uses."""
+
+    kind: Literal["drop-images"] = "drop-images"
+    commands: tuple[Command, ...]
+
+
 class StartRegistry(Closed):
     """The bundled registry runs from this image of the bundle, and answers."""
 
@@ -212,6 +219,7 @@ Action = Annotated[
     | RemoveNetwork
     | Unpack
     | DropArchives
+    | DropImages
     | StartRegistry
     | RemoveRegistry
     | LoadContent

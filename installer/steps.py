@@ -13,6 +13,7 @@ from installer.actions import (
     Commit,
     Drain,
     DropArchives,
+    DropImages,
     EnsureNetwork,
     ForgetRelease,
     InstallCertificates,
@@ -37,6 +38,8 @@ from installer.commands import Command
 from installer.edge.config import Backend, EdgeConfig, Frontend
 from installer.names import Colour, Names, Part, other
 from installer.plan import SWITCH, Step
+from installer.registry.access import registry_address
+from installer.registry.images import relocate
 from installer.site import Site
 from installer.state import Mark, ProductState, ReleaseRef, SiteState
 from installer.targets.compose import ComposeTarget
@@ -149,7 +152,7 @@ class Builder:
             name="networks",
             intent=f"a network of its own for each colour, in {subnet}",
             actions=networks,
-            undo=undo if self.first else (),
+            undo=(*undo, *self._drop_images()) if self.first else (),
         )
 
     def update_base(self) -> list[Step]:
@@ -303,6 +306,11 @@ class Builder:
     @property
     def _before(self) -> EdgeConfig:
         return frontdoor.without_preview(self.state.edge_config or EdgeConfig())
+
+    def _drop_images(self) -> tuple[DropImages, ...]:
+        """A first install that fails leaves nothing; an upgrade shares images with the old release."""
+        references = relocate(self.release, registry_address(self.site)).values()
+        return (DropImages(commands=tuple(map(self.target.remove_image, references))),)
 
     def _union(self, fronts: tuple[Frontend, ...]) -> EdgeConfig:
         return frontdoor.union(self.state.edge_config, self.site, self.ref.product, fronts, self.backs)

@@ -24,6 +24,7 @@ class Containers:
             act.RunCommands: self._run_commands,
             act.EnsureNetwork: self._ensure_network,
             act.RemoveNetwork: self._remove_network,
+            act.DropImages: self._drop_images,
             act.AwaitHealthy: self._await_healthy,
         }
 
@@ -51,6 +52,10 @@ class Containers:
     def _remove_network(self, action: act.RemoveNetwork) -> None:
         if self._host.inventory.network_exists(action.name):
             run(action.remove)
+
+    def _drop_images(self, action: act.DropImages) -> None:
+        for command in action.commands:
+            run(command, check=False)
 
     def _await_healthy(self, action: act.AwaitHealthy) -> None:
         inventory = self._host.inventory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 
 from installer import actions as act
 from installer.durable import make_folder, write_folder
@@ -63,4 +64,11 @@ class Loading:
             shutil.rmtree(release_folder(state_dir, ref), ignore_errors=True)
 
     def _forget_release(self, action: act.ForgetRelease) -> None:
-        shutil.rmtree(release_folder(self._host.state_dir, action.release), ignore_errors=True)
+        state_dir, product = self._host.state_dir, action.release.product
+        shutil.rmtree(release_folder(state_dir, action.release), ignore_errors=True)
+        if list_kept(state_dir, product):
+            return
+        for place in ("releases", "base", "secrets"):  # the last one takes with it what only it needed
+            shutil.rmtree(state_dir / place / product, ignore_errors=True)
+            with suppress(OSError):  # other products are there
+                (state_dir / place).rmdir()

@@ -84,6 +84,10 @@ class ComposeTarget:
         volumes = () if part == "base" else ("--volumes",)
         return self._by_name(part, "down", "--remove-orphans", *volumes, *self._grace, timeout=_DOWN)
 
+    def remove_image(self, reference: str) -> Command:
+        """Fails where a container uses the image, or the engine lacks it."""
+        return self._docker("image", "rm", reference)
+
     def stop(self, part: Part, *containers: str) -> Command:
         """Stop containers; one with the restart policy ``always`` comes back with the engine, so ``down`` retires."""
         return self._compose(part, "stop", *self._grace, *containers, timeout=_DOWN)

@@ -1,0 +1,93 @@
+"""A vendor for the whole run; sites of their own for each module or test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import docker
+import pytest
+
+from tests.e2e.site.host import Site
+from tests.e2e.site.vendor import Edition, Vendor
+
+_PORTS_PER_SITE = 24
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_BLOCKS = itertools.count(24000 + _WORKER * 1000, _PORTS_PER_SITE)
+_SUBNETS = (f"10.{201 + _WORKER}.{number}.0/24" for number in itertools.count(0, 2))
+
+FIRST = Edition("1.0.0", edge=True)
+SECOND = Edition("1.1.0")
+
+MakeSite = Callable[[], Site]
+
+
+@pytest.fixture(scope="session")
+def vendor(edge_images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Vendor:
+    """Keys, roots, and editions on demand; the images of the site's own services are in the cache by then."""
+    assert set(edge_images) == {"haproxy", "registry"}
+    return Vendor.settle(tmp_path_factory.mktemp("vendor"))
+
+
+@contextmanager
+def _sites(engine: docker.DockerClient, folders: Callable[[], Path]) -> Iterator[MakeSite]:
+    made: list[Site] = []
+
+    def make() -> Site:
+        made.append(Site.make(engine, folders(), _free_block(), next(_SUBNETS)))
+        return made[-1]
+
+    yield make
+    left = [words for site in made if (words := site.leave())]
+    assert not left, left
+
+
+@pytest.fixture
+def make_site(engine: docker.DockerClient, tmp_path: Path) -> Iterator[MakeSite]:
+    """Makes sites for one test, and takes them off the engine again."""
+    numbers = itertools.count()
+    with _sites(engine, lambda: tmp_path / f"site-{next(numbers)}") as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def make_lasting_site(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
+    """The same for a module: a refusal changes nothing, so many of them can share one site."""
+    with _sites(engine, lambda: tmp_path_factory.mktemp("site")) as make:
+        yield make
+
+
+@pytest.fixture
+def site(make_site: MakeSite) -> Site:
+    """An empty site."""
+    return make_site()
+
+
+@pytest.fixture(scope="module")
+def serving(make_lasting_site: MakeSite, vendor: Vendor) -> Site:
+    """A site where 1.0.0 serves."""
+    site = make_lasting_site()
+    site.trust(vendor)
+    site.installed(vendor.kit(FIRST))
+    return site
+
+
+def _free_block() -> range:
+    """Ports in a row that nothing listens on, outside of those that the kernel hands out."""
+    while True:
+        block = range(start := next(_BLOCKS), start + _PORTS_PER_SITE)
+        if all(_is_free(port) for port in block):
+            return block
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
