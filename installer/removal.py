@@ -1,7 +1,9 @@
-"""Takes a product off the host; with the last one go the front door and the registry. Data stay unless named."""
+"""Takes a product off the host, its files too; with the last one go front door and registry. Data stay unless named."""
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from pathlib import Path
 
 from installer import frontdoor
@@ -63,10 +65,20 @@ def remove(state_dir: Path, site_file: Path, talk: Talk, wanted: str | None, *, 
             perform(RemoveEdge())
             perform(RemoveRegistry())
             perform(DropArchives())
-        Host(state_dir, site, talk, inventory).remember(
-            products=load_state(state_dir).without_product(product.product).products
-        )
+        left = load_state(state_dir).without_product(product.product)
+        Host(state_dir, site, talk, inventory).remember(products=left.products)
+        _forget_files(state_dir, product.product, last=not left.products)
     return product.product
+
+
+def _forget_files(state_dir: Path, product: str, *, last: bool) -> None:
+    """Take away what only a product that is here needs. Trust, journal and site file stay."""
+    folders = [state_dir / kind / product for kind in ("releases", "base", "secrets")]
+    for folder in (*folders, *([state_dir / "tools"] if last else [])):
+        shutil.rmtree(folder, ignore_errors=True)
+    for folder in folders:
+        with contextlib.suppress(OSError):  # not empty: another product's
+            folder.parent.rmdir()
 
 
 def _remove_volumes(site: Site, names: Names, product: str) -> None:

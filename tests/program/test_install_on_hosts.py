@@ -178,6 +178,7 @@ def test_brings_a_product_into_service_and_off_again(
 
     trust = f"trust init /root/root.json --fingerprint {vendor.fingerprint}"
     assert place.done(f"sh '{MEDIA}/install' {trust}")["product"] == "wallboard"
+    before = place.files()
     first = place.done(f"sh '{MEDIA}/install' --verify --strategy blue-green --yes")
     assert (first["result"], first["version"], first["previous"]) == ("installed", "1.0.0", None)
     assert place.version() == "1.0.0"
@@ -203,6 +204,8 @@ def test_brings_a_product_into_service_and_off_again(
 
     assert place.done("sealift remove --yes --volumes") == {"removed": "wallboard", "volumes": True}
     assert place.on_the_engine(engine) == []
+    left = {path for path in place.files() if path.startswith("state/")} - before
+    assert {path.split("/")[1] for path in left} <= {"lock", "journal", "state.a", "state.b"}, left
     assert place.refuses("sealift rollback") == (2, "not-initialised")
 
 
