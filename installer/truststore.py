@@ -35,6 +35,7 @@ def provision(state_dir: Path, source: Path, fingerprint: str) -> TrustPolicy:
             f"this host trusts another root already: {Digest.of(place.read_bytes())}",
             hint="a newer root must be signed by the old one; a host that changes hands starts with a new state dir",
         )
+    make_folder(state_dir)  # 0700: other people on the host have no business in it
     make_folder(place.parent)
     write_durably(place, raw, 0o600)
     fingerprint_key(state_dir)  # made now, so that a later refusal has written nothing
