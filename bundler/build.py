@@ -122,9 +122,8 @@ def created_at(environment: Mapping[str, str], checkout: Checkout | None, sectio
 def plan(request: Request, talk: Talk) -> Assembly:
     """What would go into the release; nothing is signed or written."""
     the_draft = draft(request)
-    with tempfile.TemporaryDirectory() as scratch, _engine(talk, Path(scratch)) as engine:
-        program = _program(request, the_draft.platform, Path(scratch))
-        return _assemble(the_draft, program, engine, talk)
+    with tempfile.TemporaryDirectory() as scratch, assembled(request, the_draft, Path(scratch), talk) as assembly:
+        return assembly
 
 
 def build(request: Request, passphrase: Passphrase, talk: Talk) -> Built:
@@ -134,9 +133,7 @@ def build(request: Request, passphrase: Passphrase, talk: Talk) -> Built:
     name = media.kit_name(the_draft.recipe.product, the_draft.version.text)
     kit = request.output / name
     with media.partial_kit(request.output, name) as folder:
-        program = _program(request, the_draft.platform, folder)
-        with _engine(talk, folder) as engine:
-            assembly = _assemble(the_draft, program, engine, talk)
+        with assembled(request, the_draft, folder, talk) as assembly:
             raw = assembly.release.to_bytes()
             if not request.force:
                 media.refuse_other_release(kit, raw)
@@ -151,6 +148,14 @@ def build(request: Request, passphrase: Passphrase, talk: Talk) -> Built:
     if size > FAT32_LIMIT:
         talk.warn(f"{bundle.name} is too large for a FAT32 stick (4 GiB): format the stick as exFAT or ext4")
     return Built(kit, kit / bundle.name, assembly, digest, size, tuple(key.name for key in keys))
+
+
+@contextmanager
+def assembled(request: Request, the_draft: Draft, folder: Path, talk: Talk) -> Iterator[Assembly]:
+    """The release, whose bytes can be read until the end of the block; ``folder`` takes the program and the spools."""
+    program = _program(request, the_draft.platform, folder)
+    with _engine(talk, folder) as engine:
+        yield _assemble(the_draft, program, engine, talk)
 
 
 def _assemble(the_draft: Draft, program: Path, engine: Engine, talk: Talk) -> Assembly:

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from bundler import build as building
+from bundler import check as checking
 from bundler import scaffold, trust
 from bundler.cache import wide_cache
 from bundler.lint import lint as lint_manifest
@@ -132,10 +133,18 @@ def build(
     output: Annotated[Path, typer.Option("--output", metavar="DIR")] = Path("dist"),
     force: Annotated[bool, typer.Option("--force", help="replace another release of the same version")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would go in; sign and write nothing")] = False,
+    check: Annotated[
+        Path | None, typer.Option("--check", metavar="BUNDLE", help="build it again, say what differs; write nothing")
+    ] = None,
 ) -> None:
     """Make the signed bundle and its media folder, DIR/PRODUCT-vVERSION/."""
     talk: Talk = context.obj
     request = building.Request(version, Path(), manifest, tuple(key or ()), platform, installer, output, force)
+    if dry_run and check is not None:
+        raise SealiftError("bad-option", "--dry-run and --check are two different questions", hint="ask one at a time")
+    if check is not None:
+        _show_check(checking.check(request, check, talk), talk)
+        return
     if dry_run:
         _show_plan(request, talk)
         return
@@ -265,6 +274,13 @@ def _show_plan(request: building.Request, talk: Talk) -> None:
         "members": [{"name": name, "size": count} for name, count in parts],
     }
     talk.result(contents(assembly.release, parts), value)
+
+
+def _show_check(found: checking.Check, talk: Talk) -> None:
+    same = f"{found.bundle.name} is what these sources give, byte for byte; its signatures are not judged here"
+    talk.result(same if found.reproducible else "\n".join(found.differences), found.as_json())
+    if not found.reproducible:
+        raise found.refusal()
 
 
 def _policy(trust_root: Path | None, key: Path | None) -> TrustPolicy:
