@@ -15,7 +15,7 @@ from installer.errors import ExitCode, SealiftError
 from installer.releases import surplus
 from installer.site import Site
 from installer.state import Mark, ProductState, ReleaseRef
-from tests.unit.bundle.forge import Forge
+from tests.vectors.forge import Forge
 
 
 def release(**changes: Any) -> Release:
