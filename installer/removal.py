@@ -22,6 +22,7 @@ from installer.system import run
 from installer.talk import Talk
 from installer.targets import labels
 from installer.truststore import load_policy
+from installer.upgrade import recover
 
 _PARTS: tuple[Part, ...] = ("green", "blue", "base")
 
@@ -31,6 +32,7 @@ def remove(state_dir: Path, site_file: Path, talk: Talk, wanted: str | None, *, 
     site = load_site(site_file)
     names = Names.of(state_dir)
     with locked(state_dir, "remove"), Inventory(site.target.engine, names) as inventory:
+        recover(state_dir, site, talk, inventory)
         state = load_state(state_dir)
         product = choose_product(state, wanted)
         perform = Performer(Host(state_dir, site, talk, inventory))

@@ -67,7 +67,7 @@ def upgrade(request: Request, talk: Talk, approve: Approve) -> Outcome:
     name = f"{release.product} {release.version}"
     talk.say(f"{name}, signed by {', '.join(signer.name for signer in media.verified.signers)}")
     site = load_site(request.site_file)
-    with _at_work(request.state_dir, site, talk, f"install {name}") as (inventory, state):
+    with _at_work(request.state_dir, site, talk, f"install {name}", request.dry_run) as (inventory, state):
         product = state.product(release.product, site.channel)
         admit(release, product, site, machine=os.uname().machine, program=__version__)
         incoming = _render(media, site, request, product)
@@ -96,7 +96,7 @@ def rollback(
     began = time.monotonic()
     policy = load_policy(state_dir)
     site = load_site(site_file)
-    with _at_work(state_dir, site, talk, "rollback") as (inventory, state):
+    with _at_work(state_dir, site, talk, "rollback", dry_run) as (inventory, state):
         current = choose_product(state, product)
         ref = rollback_target(current, list_kept(state_dir, current.product), to)
         kept = load_kept(state_dir, ref, policy)
@@ -118,14 +118,29 @@ def recover(state_dir: Path, site: Site, talk: Talk, inventory: Inventory) -> No
         Executor(journal, Performer(Host(state_dir, site, talk, inventory)), talk.say).recover(run)
 
 
+def _refuse_unfinished(state_dir: Path) -> None:
+    """A plan needs to know where an unfinished run ends, and showing one changes nothing."""
+    run = Journal(state_dir).unfinished()
+    if run is not None:
+        raise SealiftError(
+            "run-unfinished",
+            f"a run was cut off: {Plan.model_validate_json(run.intent).headline}",
+            hint="the next run without --dry-run first finishes it, or takes it back; sealift status shows where it is",
+        )
+
+
 @contextmanager
-def _at_work(state_dir: Path, site: Site, talk: Talk, doing: str) -> Iterator[tuple[Inventory, SiteState]]:
+def _at_work(
+    state_dir: Path, site: Site, talk: Talk, doing: str, dry_run: bool
+) -> Iterator[tuple[Inventory, SiteState]]:
     """Hold the lock, reach the engine, and have no unfinished run behind us."""
     with (
         locked(state_dir, doing),
         Inventory(site.target.engine, Names.of(state_dir)) as inventory,
     ):
         inventory.engine()
+        if dry_run:
+            _refuse_unfinished(state_dir)
         tidy(state_dir, state_dir / "trust", state_dir / "secrets")
         recover(state_dir, site, talk, inventory)
         yield inventory, load_state(state_dir)
