@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -40,6 +41,10 @@ _STAGING: Final = "registry/data/"
 """Blobs that no manifest names are nothing to anybody; manifests and tags are compared."""
 
 
+_SENTENCE: Final = re.compile(r"[A-Z][a-z]* ")
+"""How a sentence would begin; a message can begin with a file's name."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """How a run of the program ended: its exit code, its one JSON object, its talk, and how long it took."""
@@ -55,7 +60,7 @@ class Answer:
         assert (self.code, said.get("id")) == (code, error), f"{self.code} {self.value}\n{self.talk}"
         assert (said["code"], said["name"]) == (code, ERRORS[error].label)
         message, hint = said["message"], said["hint"]
-        assert message and not message[0].isupper() and not message.endswith("."), message
+        assert message and not _SENTENCE.match(message) and not message.endswith("."), message
         assert hint and not hint[0].isupper(), f"{error} lacks a hint: {hint!r}"
         assert f"error: {message}" in self.talk and f"hint: {hint}" in self.talk
         return f"{message}\n{hint}"

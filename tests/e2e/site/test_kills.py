@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import time
@@ -13,7 +14,7 @@ import pytest
 from installer.journal import Journal
 from installer.targets import labels
 from tests.e2e.site.conftest import FIRST, MakeSite
-from tests.e2e.site.host import Site, Visitor
+from tests.e2e.site.host import ABSENT, Site, Visitor
 from tests.e2e.site.vendor import Edition, Vendor
 
 pytestmark = pytest.mark.e2e
@@ -87,18 +88,75 @@ def test_finishes_a_rollback_that_was_killed(site: Site, vendor: Vendor) -> None
     _nothing_is_left_over(site, "1.0.0", site.done("status")["products"][0]["active"])
 
 
+def test_shows_no_plan_over_an_unfinished_run_and_changes_nothing(house: Site, vendor: Vendor) -> None:
+    serving = house.door()
+    kit = vendor.kit(Edition("3.0.0"))
+    _kill_at(house, "health", "install", str(kit))
+    with house.nothing_changes():
+        house.install(kit, "--dry-run").refused(12, "run-unfinished")
+        house.sealift("rollback", "--dry-run").refused(12, "run-unfinished")
+        assert house.done("status")["products"][0]["pending"]["step"] == "health"
+    # Another release may come first: what was cut off is taken back before.
+    other = house.installed(vendor.kit(Edition("3.0.1")))
+    assert (other["version"], other["previous"]) == ("3.0.1", serving)
+    _nothing_is_left_over(house, "3.0.1", other["active"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_says_that_it_was_interrupted_and_goes_on_next_time(
+    house: Site, vendor: Vendor, number: signal.Signals
+) -> None:
+    old, new = house.door(), {signal.SIGTERM: "4.0.0", signal.SIGINT: "5.0.0"}[number]
+    kit = vendor.kit(Edition(new))
+    out, _ = _stop_at(house, "health", number, "install", str(kit))
+    assert json.loads(out)["error"]["id"] == "interrupted" and out.count("\n") == 1
+    assert house.door() == old
+    assert house.done("status")["products"][0]["pending"]["version"] == new
+    result = house.installed(kit)
+    assert result["previous"] == old
+    _nothing_is_left_over(house, new, result["active"])
+
+
+def test_removes_what_a_killed_first_install_left(site: Site, vendor: Vendor) -> None:
+    site.trust(vendor)
+    with site.nothing_changes(but=("images",)):
+        _kill_at(site, "health", "install", str(vendor.kit(FIRST)))
+        assert site.containers()
+        site.sealift("remove", "--yes").refused(2, "not-initialised")
+    assert site.containers() == []
+
+
+def test_finishes_a_removal_that_was_killed(site: Site, vendor: Vendor) -> None:
+    site.trust(vendor)
+    for pause in (0.6, 1.2):
+        site.installed(vendor.kit(FIRST))
+        process = site.start("remove", "--yes", "--volumes", "--json")
+        time.sleep(pause)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        site.sealift("remove", "--yes", "--volumes")
+        assert (site.door(), site.containers()) == (ABSENT, [])
+        assert site.done("status") == {"products": []}
+
+
 def _kill_at(site: Site, step: str, *words: str) -> str:
     """Run ``sealift WORDS`` and kill it as soon as ``step`` begins; returns the step that it died in."""
+    return _stop_at(site, step, signal.SIGKILL, *words)[1]
+
+
+def _stop_at(site: Site, step: str, number: signal.Signals, *words: str) -> tuple[str, str]:
+    """The same with any signal; returns what it said to stdout, and the step."""
     journal = Journal(site.state).path
     offset = journal.stat().st_size if journal.exists() else 0
     process = site.start(*words, "--json")
     deadline = time.monotonic() + 60
     while step not in _begun(journal, offset) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
+    process.send_signal(number)
     out, err = process.communicate()
-    assert process.returncode == -signal.SIGKILL, f"it ended before {step}: {out} {err}"
-    return _begun(journal, offset)[-1]
+    expected = -number if number == signal.SIGKILL else 130
+    assert process.returncode == expected, f"it ended before {step}: {process.returncode} {out} {err}"
+    return out, _begun(journal, offset)[-1]
 
 
 def _begun(journal: Path, offset: int) -> list[str]:

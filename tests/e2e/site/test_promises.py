@@ -43,8 +43,13 @@ def test_first_install_says_what_it_did(house: Site, vendor: Vendor) -> None:
     said = house.done("install", str(vendor.kit(FIRST)), "--verify", "--strategy", "blue-green", "--yes")
     assert isinstance(said.pop("seconds"), float)
     assert said == {
-        "result": "installed", "product": "board", "version": "1.0.0", "strategy": "blue-green",
-        "active": "blue", "previous": None, "steps": 12,
+        "result": "installed",
+        "product": "board",
+        "version": "1.0.0",
+        "strategy": "blue-green",
+        "active": "blue",
+        "previous": None,
+        "steps": 12,
     }
 
 

@@ -83,6 +83,31 @@ def test_refuses_kept_releases_that_were_altered(upgraded: Site) -> None:
         compose.write_bytes(whole)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "code", "error"),
+    [
+        ("trust/root.json", 5, "trust-damaged"),
+        ("journal/journal.jsonl", 4, "journal-damaged"),
+        ("state.?", 4, "state-damaged"),
+    ],
+)
+def test_refuses_to_work_on_damaged_records(
+    upgraded: Site, vendor: Vendor, pattern: str, code: int, error: str
+) -> None:
+    whole = {path: path.read_bytes() for path in upgraded.state.glob(pattern)}
+    before = upgraded.snapshot()
+    for path, content in whole.items():
+        path.write_bytes(content.replace(b"board", b"bored", 1))
+    try:
+        upgraded.install(vendor.kit(Edition("1.2.0"))).refused(code, error)
+        upgraded.sealift("rollback").refused(code, error)
+    finally:
+        for path, content in whole.items():
+            assert path.read_bytes() != content, "nothing was damaged"
+            path.write_bytes(content)
+    assert upgraded.snapshot().changes(before) == []
+
+
 def test_engine_that_went_away_is_named_and_traffic_goes_on(upgraded: Site, vendor: Vendor, tmp_path: Path) -> None:
     gone = {"kind": "compose", "engine": f"unix://{tmp_path}/gone.sock"}
     with upgraded.nothing_changes(), upgraded.configured(target=gone):
