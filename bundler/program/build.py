@@ -7,6 +7,7 @@ the cache until one of its sources changes; our own package and the start script
 from __future__ import annotations
 
 import ast
+import fcntl
 import hashlib
 import json
 import tempfile
@@ -81,16 +82,20 @@ def base_from(folder: Path, closure: Closure) -> Base:
     own = [path.read_bytes() for path in sorted(stage.HERE.iterdir()) if path.suffix in {".py", ".cfg"}]
     key = hashlib.sha256(b"\0".join([json.dumps(closure.versions).encode(), *own])).hexdigest()
     slot = folder / f"base-{key[:16]}"
-    kept = read_slot(slot)
-    if kept is not None:
-        return kept
-    found = stage.base_parts(closure)
-    with tempfile.TemporaryDirectory() as scratch:
-        stage.place(found, Path(scratch))
-        members = [payload.member(*file) for file in stage.read(Path(scratch))]
-    base = Base(payload.compressed(members), sum(map(len, members)))
-    write_slot(slot, base, found)
-    return base
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{slot.name}.lock").open("w") as lock:
+        # It takes both cores many seconds: a second build waits for the first rather than doing the same.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        kept = read_slot(slot)
+        if kept is not None:
+            return kept
+        found = stage.base_parts(closure)
+        with tempfile.TemporaryDirectory() as scratch:
+            stage.place(found, Path(scratch))
+            members = [payload.member(*file) for file in stage.read(Path(scratch))]
+        base = Base(payload.compressed(members), sum(map(len, members)))
+        write_slot(slot, base, found)
+        return base
 
 
 def stamps(sources: Iterable[str]) -> dict[str, list[int]]:

@@ -17,6 +17,7 @@ DISTRIBUTIONS: Final = (
     "docker",
     "jinja2",
     "pydantic",
+    "pydantic-core",
     "pyyaml",
     "requests",
     "rich",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import subprocess
@@ -47,12 +48,6 @@ def standin(build_standin: Callable[[str], Path]) -> Path:
     return build_standin("1.2.3")
 
 
-@pytest.fixture(params=sorted(ROOTS))
-def any_root(request: pytest.FixtureRequest, wide_cache: Path) -> Path:
-    """Each of the root filesystems in turn."""
-    return root_filesystem(request.param, wide_cache)
-
-
 @pytest.fixture(scope="session")
 def compose_plugin() -> Path:
     """The Compose plugin of this machine."""
@@ -61,28 +56,71 @@ def compose_plugin() -> Path:
     return next(Path(plugin["Path"]) for plugin in json.loads(done.stdout) if plugin["Name"] == "compose")
 
 
+def roomy_folder() -> Path | None:
+    """A folder in memory, if it has room for some unpacked programs."""
+    return MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4_000_000_000 else None
+
+
 @pytest.fixture
 def scratch(tmp_path: Path) -> Iterator[Path]:
     """Where a host keeps what it writes: in memory where that has room, for it is much; gone after the test."""
-    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4_000_000_000
-    folder = Path(tempfile.mkdtemp(prefix="sealift-host-", dir=MEMORY if roomy else tmp_path))
+    folder = Path(tempfile.mkdtemp(prefix="sealift-host-", dir=roomy_folder() or tmp_path))
     yield folder
     shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="session")
+def after(wide_cache: Path, standin: Path) -> Iterator[Callable[[str], Path]]:
+    """Makes a layer: what a host has written when the stand-in was started there with a word. Once for each."""
+    with tempfile.TemporaryDirectory(prefix="sealift-layers-", dir=roomy_folder()) as folder:
+
+        @functools.cache
+        def make(word: str) -> Path:
+            one = Host(root_filesystem("bookworm", wide_cache), Path(folder, word or "nothing"), standin.parent)
+            one.scratch.mkdir()
+            assert one.install(word).returncode == 0
+            return one.changes
+
+        yield make
+
+
+@pytest.fixture(params=sorted(ROOTS))
+def any_root(request: pytest.FixtureRequest, wide_cache: Path) -> Path:
+    """Each of the root filesystems in turn, for what its tools or its libc could change."""
+    return root_filesystem(request.param, wide_cache)
+
+
+@pytest.fixture(params=["bookworm", "busybox-alone"])
+def root(request: pytest.FixtureRequest, wide_cache: Path) -> Path:
+    """The two root filesystems that are least alike in their tools."""
+    return root_filesystem(request.param, wide_cache)
+
+
 @pytest.fixture
-def host(any_root: Path, scratch: Path, standin: Path) -> Host:
+def any_host(any_root: Path, scratch: Path, standin: Path) -> Host:
     """Each kind of host in turn, new, with a stick in it."""
     return Host(any_root, scratch, standin.parent)
 
 
-@pytest.fixture(params=["bullseye", "busybox-alone"])
-def unlike_host(request: pytest.FixtureRequest, wide_cache: Path, scratch: Path, standin: Path) -> Host:
-    """The two kinds of host that are least alike in their tools."""
-    return Host(root_filesystem(request.param, wide_cache), scratch, standin.parent)
+@pytest.fixture
+def host(root: Path, scratch: Path, standin: Path) -> Host:
+    """Two kinds of host in turn, new, with a stick in it."""
+    return Host(root, scratch, standin.parent)
+
+
+@pytest.fixture
+def used_host(root: Path, scratch: Path, standin: Path, after: Callable[[str], Path]) -> Host:
+    """The same, where the program ran once and was unpacked: it starts at once."""
+    return Host(root, scratch, standin.parent, layers=(after(""),))
 
 
 @pytest.fixture
 def one_host(wide_cache: Path, scratch: Path, standin: Path) -> Host:
     """A new Debian 11 with a stick in it, for what doesn't depend on the kind of host."""
     return Host(root_filesystem("bullseye", wide_cache), scratch, standin.parent)
+
+
+@pytest.fixture
+def own_host(wide_cache: Path, scratch: Path, standin: Path, after: Callable[[str], Path]) -> Host:
+    """A Debian 11 that has the program as its own `sealift`."""
+    return Host(root_filesystem("bullseye", wide_cache), scratch, standin.parent, layers=(after("place"),))

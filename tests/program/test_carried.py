@@ -14,14 +14,14 @@ from tests.program.hosts import MEDIA, Host
 
 @pytest.mark.e2e
 def test_compose_from_the_stick_runs_on_every_host(
-    host: Host, standin: Path, compose_plugin: Path, tmp_path: Path
+    any_host: Host, standin: Path, compose_plugin: Path, tmp_path: Path
 ) -> None:
-    host.stick = tmp_path / "stick"
-    host.stick.mkdir()
-    shutil.copy(standin, host.stick / "install")
-    shutil.copy(compose_plugin, host.stick / "docker-compose")
+    any_host.stick = tmp_path / "stick"
+    any_host.stick.mkdir()
+    shutil.copy(standin, any_host.stick / "install")
+    shutil.copy(compose_plugin, any_host.stick / "docker-compose")
     place = f"cp '{MEDIA}/docker-compose' /root/compose; chmod 700 /root/compose"
-    done = host.sh(f"{place}; sh '{MEDIA}/install' tool /root/compose version --short")
+    done = any_host.sh(f"{place}; sh '{MEDIA}/install' tool /root/compose version --short")
     answer = json.loads(done.stdout)
     assert (answer["code"], answer["err"]) == (0, "")
     assert answer["out"].startswith(("2.", "5."))

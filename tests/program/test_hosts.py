@@ -33,11 +33,11 @@ def answer(host: Host, arguments: str, **options: Any) -> Any:
     return json.loads(done.stdout)
 
 
-def test_runs_from_media_that_may_not_execute_and_again_from_the_host(host: Host) -> None:
+def test_runs_from_media_that_may_not_execute_and_again_from_the_host(any_host: Host) -> None:
     started = time.monotonic()
-    first = answer(host, "")
+    first = answer(any_host, "")
     between = time.monotonic()
-    second = answer(host, "")
+    second = answer(any_host, "")
     ended = time.monotonic()
     assert first["version"] == "1.2.3"
     assert second == first
@@ -45,12 +45,12 @@ def test_runs_from_media_that_may_not_execute_and_again_from_the_host(host: Host
     assert ended - between < between - started
 
 
-def test_carries_every_library(host: Host) -> None:
-    assert "cryptography.x509" in answer(host, "libraries")
+def test_carries_every_library(used_host: Host) -> None:
+    assert "cryptography.x509" in answer(used_host, "libraries")
 
 
-def test_lets_children_run_with_what_the_host_has(host: Host) -> None:
-    child = answer(host, "child /bin/sh -c 'echo \"${LD_LIBRARY_PATH-none} ${PYTHONHOME-none}\"; true'")
+def test_lets_children_run_with_what_the_host_has(used_host: Host) -> None:
+    child = answer(used_host, "child /bin/sh -c 'echo \"${LD_LIBRARY_PATH-none} ${PYTHONHOME-none}\"; true'")
     assert child == {"code": 0, "out": "none none\n", "err": ""}
 
 
@@ -79,8 +79,8 @@ def test_is_not_moved_by_what_the_host_sets(host: Host) -> None:
     assert answer(host, "text", env=HOSTILE) == {"encoding": "utf-8", "files": "utf-8", "ä": "ü"}
 
 
-def test_a_library_of_the_host_is_never_loaded_into_it(one_host: Host) -> None:
-    done = one_host.install("world", env={"LD_PRELOAD": "/nowhere/library.so", "LD_AUDIT": "/nowhere/audit.so"})
+def test_a_library_of_the_host_is_never_loaded_into_it(used_host: Host) -> None:
+    done = used_host.install("world", env={"LD_PRELOAD": "/nowhere/library.so", "LD_AUDIT": "/nowhere/audit.so"})
     world = json.loads(done.stdout)
     assert not {name for name in world["env"] if name.startswith("LD_")}
 
@@ -92,14 +92,14 @@ def test_runs_in_bash_as_well(wide_cache: Path, scratch: Path, standin: Path) ->
         assert json.loads(done.stdout)["version"] == "1.2.3", done.stderr
 
 
-def test_says_how_to_start_it_when_read_from_a_pipe(host: Host) -> None:
-    done = host.sh(f"sh <'{MEDIA}/install'")
+def test_says_how_to_start_it_when_read_from_a_pipe(used_host: Host) -> None:
+    done = used_host.sh(f"sh <'{MEDIA}/install'")
     assert done.returncode == 7
     assert done.stderr.endswith("hint: start it by its path, such as: sh /media/usb/install\n")
 
 
-def test_passes_on_arguments_place_and_media(host: Host) -> None:
-    done = host.sh(f"cd /var/lib && sh '../../{MEDIA}/install' world 'a b' '' '*' --json")
+def test_passes_on_arguments_place_and_media(used_host: Host) -> None:
+    done = used_host.sh(f"cd /var/lib && sh '../../{MEDIA}/install' world 'a b' '' '*' --json")
     world = json.loads(done.stdout)
     assert world["argv"] == ["a b", "", "*", "--json"]
     assert world["cwd"] == "/var/lib"

@@ -33,73 +33,71 @@ def refusal(host: Host, **options: Any) -> str:
     return error
 
 
-def test_refuses_a_folder_that_may_not_execute(unlike_host: Host) -> None:
-    unlike_host.mounts = [NOEXEC.format("srv")]
-    assert "/srv/x may not execute programs (mounted noexec)" in refusal(
-        unlike_host, env={"SEALIFT_RUNTIME_DIR": "/srv/x"}
-    )
-    done = unlike_host.sh(f"sh '{MEDIA}/install'; ls -A /srv/x", env={"SEALIFT_RUNTIME_DIR": "/srv/x"})
+def test_refuses_a_folder_that_may_not_execute(host: Host) -> None:
+    host.mounts = [NOEXEC.format("srv")]
+    assert "/srv/x may not execute programs (mounted noexec)" in refusal(host, env={"SEALIFT_RUNTIME_DIR": "/srv/x"})
+    done = host.sh(f"sh '{MEDIA}/install'; ls -A /srv/x", env={"SEALIFT_RUNTIME_DIR": "/srv/x"})
     assert done.stdout == ""
 
 
-def test_refuses_a_folder_that_is_full(unlike_host: Host) -> None:
-    unlike_host.mounts = [SMALL.format("srv")]
-    assert "MB into /srv: " in refusal(unlike_host, env={"SEALIFT_RUNTIME_DIR": "/srv"})
-    done = unlike_host.sh(f"sh '{MEDIA}/install'; ls -A /srv", env={"SEALIFT_RUNTIME_DIR": "/srv"})
+def test_refuses_a_folder_that_is_full(host: Host) -> None:
+    host.mounts = [SMALL.format("srv")]
+    assert "MB into /srv: " in refusal(host, env={"SEALIFT_RUNTIME_DIR": "/srv"})
+    done = host.sh(f"sh '{MEDIA}/install'; ls -A /srv", env={"SEALIFT_RUNTIME_DIR": "/srv"})
     assert done.stdout == ""
 
 
-def test_refuses_a_folder_that_cannot_be_written(unlike_host: Host) -> None:
-    unlike_host.mounts = [READ_ONLY.format("srv")]
-    assert "cannot write to /srv/it's" in refusal(unlike_host, env={"SEALIFT_RUNTIME_DIR": "/srv/it's"})
+def test_refuses_a_folder_that_cannot_be_written(host: Host) -> None:
+    host.mounts = [READ_ONLY.format("srv")]
+    assert "cannot write to /srv/it's" in refusal(host, env={"SEALIFT_RUNTIME_DIR": "/srv/it's"})
 
 
-def test_says_so_in_json(unlike_host: Host) -> None:
-    unlike_host.mounts = [READ_ONLY.format("srv")]
-    done = unlike_host.install("--json", env={"SEALIFT_RUNTIME_DIR": '/srv/"quoted\\"'})
+def test_says_so_in_json(host: Host) -> None:
+    host.mounts = [READ_ONLY.format("srv")]
+    done = host.install("--json", env={"SEALIFT_RUNTIME_DIR": '/srv/"quoted\\"'})
     error = json.loads(done.stdout)["error"]
     assert (done.returncode, error["code"], error["name"], error["id"]) == (7, 7, "host", "runtime-unusable")
     assert '/srv/"quoted\\"' in error["message"]
 
 
-def test_takes_the_folder_that_is_asked_for(unlike_host: Host) -> None:
-    assert version(unlike_host, env={"SEALIFT_RUNTIME_DIR": "/root/run time"}) == "1.2.3"
-    assert (unlike_host.changes / "root/run time").is_dir()
-    assert not (unlike_host.changes / "usr/local/lib").exists()
+def test_takes_the_folder_that_is_asked_for(host: Host) -> None:
+    assert version(host, env={"SEALIFT_RUNTIME_DIR": "/root/run time"}) == "1.2.3"
+    assert (host.changes / "root/run time").is_dir()
+    assert not (host.changes / "usr/local/lib").exists()
 
 
-def test_goes_below_the_state_dir_where_the_system_is_read_only(unlike_host: Host) -> None:
-    unlike_host.mounts = [READ_ONLY.format("usr/local"), NOEXEC.format("tmp")]
-    assert version(unlike_host) == "1.2.3"
-    state = unlike_host.changes / "var/lib/sealift"
+def test_goes_below_the_state_dir_where_the_system_is_read_only(host: Host) -> None:
+    host.mounts = [READ_ONLY.format("usr/local"), NOEXEC.format("tmp")]
+    assert version(host) == "1.2.3"
+    state = host.changes / "var/lib/sealift"
     assert (state / "runtime").is_dir()
     assert state.stat().st_mode & 0o777 == 0o700
 
 
-def test_needs_no_temporary_folder(unlike_host: Host) -> None:
-    unlike_host.mounts = [READ_ONLY.format("tmp"), READ_ONLY.format("var/tmp")]
-    assert version(unlike_host) == "1.2.3"
+def test_needs_no_temporary_folder(host: Host) -> None:
+    host.mounts = [READ_ONLY.format("tmp"), READ_ONLY.format("var/tmp")]
+    assert version(host) == "1.2.3"
 
 
-def test_leaves_nothing_where_no_place_lasts(unlike_host: Host) -> None:
-    unlike_host.mounts = [READ_ONLY.format(place) for place in ("usr/local", "var/lib", "root")]
-    done = unlike_host.sh(f"sh '{MEDIA}/install'; ls -A /tmp")
+def test_leaves_nothing_where_no_place_lasts(host: Host) -> None:
+    host.mounts = [READ_ONLY.format(place) for place in ("usr/local", "var/lib", "root")]
+    done = host.sh(f"sh '{MEDIA}/install'; ls -A /tmp")
     answer, *left = done.stdout.splitlines()
     assert json.loads(answer)["version"] == "1.2.3"
     assert left == []
 
 
-def test_keeps_out_of_a_home_that_is_somebody_elses(unlike_host: Host) -> None:
-    unlike_host.mounts = [READ_ONLY.format(place) for place in ("usr/local", "var/lib")]
-    assert version(unlike_host, env={"HOME": "/home/courier"}) == "1.2.3"
-    assert not (unlike_host.changes / "home/courier/.cache").exists()
+def test_keeps_out_of_a_home_that_is_somebody_elses(host: Host) -> None:
+    host.mounts = [READ_ONLY.format(place) for place in ("usr/local", "var/lib")]
+    assert version(host, env={"HOME": "/home/courier"}) == "1.2.3"
+    assert not (host.changes / "home/courier/.cache").exists()
 
 
-def test_people_without_rights_use_what_the_administrator_put_there(unlike_host: Host) -> None:
-    assert version(unlike_host) == "1.2.3"
-    before = unlike_host.written()
-    assert version(unlike_host, user=1000) == "1.2.3"
-    assert unlike_host.written() == before
+def test_people_without_rights_use_what_the_administrator_put_there(host: Host) -> None:
+    assert version(host) == "1.2.3"
+    before = host.written()
+    assert version(host, user=1000) == "1.2.3"
+    assert host.written() == before
 
 
 def test_an_interrupted_first_run_leaves_nothing(one_host: Host) -> None:

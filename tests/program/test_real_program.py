@@ -19,27 +19,21 @@ def real_host(any_root: Path, scratch: Path, real_program: Path) -> Host:
     return Host(any_root, scratch, real_program.parent)
 
 
-def test_says_its_version_and_its_verbs(real_host: Host) -> None:
+def test_answers_on_every_kind_of_host(real_host: Host) -> None:
     version = real_host.install("--version")
     assert (version.returncode, installer.__version__ in version.stdout) == (0, True), version.stderr
     text = real_host.install("--help")
     assert text.returncode == 0, text.stderr
     for verb in ("verify", "status", "rollback", "trust"):
         assert verb in text.stdout
+    refused = real_host.install("--no-such-option")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    status = real_host.install("status --json")
+    answer = json.loads(status.stdout)
+    assert "products" in answer or answer["error"]["code"] == status.returncode != 1
 
 
-def test_refuses_an_option_that_it_does_not_know(real_host: Host) -> None:
-    done = real_host.install("--no-such-option")
-    assert (done.returncode, done.stdout) == (2, "")
-
-
-def test_answers_status_in_one_json_object(real_host: Host) -> None:
-    done = real_host.install("status --json")
-    answer = json.loads(done.stdout)
-    assert "products" in answer or answer["error"]["code"] == done.returncode != 1
-
-
-def test_every_module_of_ours_finds_what_it_imports(host: Host) -> None:
-    done = host.install("modules")
+def test_every_module_of_ours_finds_what_it_imports(used_host: Host) -> None:
+    done = used_host.install("modules")
     assert done.returncode == 0, done.stderr
     assert "installer.bundle.release" in json.loads(done.stdout)
