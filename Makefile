@@ -1,6 +1,6 @@
 # Debian 12 with git, make and python3 is enough; `make setup` gets the rest. `make` alone shows this list.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint lock clean
+.PHONY: help setup demo test lint reproducible lock clean
 # One run at a time: the recipes share the engine and the environment.
 .NOTPARALLEL:
 
@@ -22,6 +22,10 @@ test: lint ## everything that is checked: style, types, units, real parts, load
 
 lint: setup ## style and types
 	@$(bin)/ruff check --quiet . && $(bin)/ruff format --check . && $(bin)/mypy
+
+reproducible: setup_flags = --engine
+reproducible: setup ## the same bytes in other folders, by other users, on Debian 13 with Python 3.13
+	@.ci/with-engine $(bin)/python -m pytest -q -p no:cacheprovider tests/e2e/test_reproducible.py tests/e2e/other_python.py
 
 lock: setup ## write requirements.lock again, with the newest releases that pyproject.toml allows
 	@.ci/lock

@@ -19,7 +19,7 @@ from tests.unit.bundler.layouts import make_product
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 WORD: Final = "word"
 NOBODY: Final = 65534
-PLAIN: Final = {"PATH": os.defpath, "HOME": "/nonexistent", "SEALIFT_PASSPHRASE": WORD}
+PLAIN: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/nonexistent", "SEALIFT_PASSPHRASE": WORD}
 _IDENTITY: Final = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main")
 
 # The interpreter and the code may lie where another user cannot look, so each build sees them at a place of its own.
@@ -59,7 +59,7 @@ def run(origin: Path, place: Path, how: Circumstance, *words: str) -> tuple[int,
     if not root.exists():
         clone(origin, place, how)
     variables = PLAIN | {"PYTHONPATH": f"{place}/code:{place}/libraries", "TMPDIR": str(place / "tmp")}
-    environment = variables | how.environment
+    environment = {**variables, **how.environment}
     command = [str(Path(sys.executable).resolve()), "-m", "bundler", "build", "v2.1.0", "--json", *words]
     done = subprocess.run(
         ["unshare", "--mount", "--propagation", "private", "sh", "-eu", "-c", _SCRIPT, "sh", *command],
