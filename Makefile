@@ -7,7 +7,7 @@
 bin := .venv/bin
 
 help: ## show this list
-	@sed -En 's/^([a-z]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 8
+	@sed -En 's/^([a-z]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 14
 
 setup: ## list what is missing and why, ask, install it (YES=1 answers)
 	@.ci/setup $(setup_flags)
