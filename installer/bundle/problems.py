@@ -11,6 +11,7 @@ from installer.bundle.digest import DIGEST_PATTERN
 from installer.bundle.paths import MAX_PATH, PATH_PATTERN, path_fault
 from installer.errors import ERRORS
 
+_LONGEST: Final = 300
 _BY_KIND: Final = {"extra_forbidden": "release-unknown-field", "missing": "release-missing-field"}
 
 
@@ -23,7 +24,12 @@ def first_problem(error: ValidationError) -> str:
     """The first problem of a pydantic report as ``place: what``, one line."""
     first = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(str(part) for part in first["loc"]) or "document"
-    return f"{place}: {first['msg'].removeprefix('Value error, ')}"
+    return shown(f"{place}: {first['msg'].removeprefix('Value error, ')}")
+
+
+def shown(text: str) -> str:
+    """``text`` from outside as it may stand in a message: one line, no controls, not too long."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text[:_LONGEST])
 
 
 def problem_id(error: ValidationError) -> str:

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from installer.bundle.digest import Digest
+from installer.bundle.problems import shown
 from installer.bundle.signature import KeySignature, key_fingerprint, parse_signature
 from installer.bundle.strictjson import parse
 from installer.errors import SealiftError
@@ -204,7 +205,7 @@ def _check_keys(keys: Mapping[str, tuple[Any, Any]], origin: str) -> None:
 
 
 def _root_refusal(error_id: str, origin: str, why: str) -> SealiftError:
-    return SealiftError(error_id, f"{origin} is not a root of trust: {why[:200]}", hint="bundle trust init makes one")
+    return SealiftError(error_id, f"{origin} is not a root of trust: {shown(why)}", hint="bundle trust init makes one")
 
 
 def _read_root(raw: bytes, origin: str) -> TrustPolicy:

@@ -217,7 +217,7 @@ CONTENT = [
     Vector("size-largest-json", "the largest number", "size-overflow", put(*FILE, "size", to=2**53 - 1)),
     Vector("size-unpacked-json", "an uncompressed size beyond 2^50", "size-overflow", put(*BLOB, "uncompressed", to=2**52)),
     Vector("size-listed-more", "a size one byte larger than the member", "member-size", put(*FILE, "size", to=20)),
-    Vector("size-listed-huge", "a listed size of 2^50", "member-size", put(*FILE, "size", to=2**50)),
+    Vector("size-listed-huge", "a program with a listed size of 2^50", "member-size", put("files", 6, "size", to=2**50)),
     Vector("list-absolute", "a listed path from the root", "path-absolute", at_path("/etc/passwd")),
     Vector("list-drive", "a listed path with a drive", "path-absolute", at_path("C:\\x")),
     Vector("list-climbing", "a listed path that climbs", "path-climbing", at_path("docs/../../x")),
