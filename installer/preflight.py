@@ -7,10 +7,34 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 
+from installer.addresses import refuse_overlap
 from installer.edge.config import EdgeConfig, Frontend, split_bind
 from installer.errors import SealiftError
-from installer.registry.images import Needs
+from installer.frontdoor import frontends
+from installer.inventory import Inventory
+from installer.planning import Scene
+from installer.registry.access import registry_client
+from installer.registry.images import Needs, bytes_needed
+from installer.registry.load import missing_blobs
 from installer.words import size
+
+
+def check_host(scene: Scene, inventory: Inventory) -> tuple[str, ...]:
+    """Refuse before anything is written what would fail later (7). Returns what could not be checked."""
+    facts = inventory.engine()
+    site, release = scene.site, scene.release
+    refuse_overlap(site.network.subnet, inventory.foreign_routes())
+    new_registry = site.registry.bundled if scene.lacking.registry else None
+    fronts = frontends(release, site, scene.product.index, scene.pems)
+    held = None if scene.lacking.edge else scene.state.edge_config
+    check_ports(fronts, held, [new_registry.listen] if new_registry else [])
+    if new_registry:
+        missing = {f"sha256:{part}" for part in release.blobs()}
+    else:
+        missing = missing_blobs(registry_client(site, scene.state_dir), release)
+    unpacked = [blob.digest for image in scene.old_release.images for blob in image.blobs] if scene.old_release else []
+    root = Path(facts.data_root) if facts.free_bytes is not None else None
+    return check_disk(bytes_needed(release, missing, unpacked), scene.state_dir, root)
 
 
 def check_ports(fronts: Iterable[Frontend], held: EdgeConfig | None, more: Iterable[str] = ()) -> None:

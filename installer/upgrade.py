@@ -10,30 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from installer import __version__
-from installer.addresses import refuse_overlap
 from installer.admission import admit
-from installer.bundle.release import Release
-from installer.bundle.trust import TrustPolicy
-from installer.compose import compose_for
 from installer.durable import tidy
-from installer.edge.files import read_pem
 from installer.errors import SealiftError
 from installer.execute import Executor
-from installer.frontdoor import frontends
-from installer.inventory import Inventory, replica_state
+from installer.inventory import Inventory
 from installer.journal import Journal
 from installer.lock import locked
 from installer.media import Media, open_media
 from installer.names import Names
+from installer.observing import Coming, look, serves
 from installer.performers import Host, Incoming, Performer
-from installer.performers.host import site_edge
 from installer.plan import Plan
-from installer.planning import Lacking, Scene, choose_product, plan_upgrade, rollback_target
-from installer.preflight import check_disk, check_ports
-from installer.registry.access import registry_client
-from installer.registry.bundled import BundledService
-from installer.registry.images import bytes_needed
-from installer.registry.load import missing_blobs
+from installer.planning import choose_product, plan_upgrade, rollback_target
+from installer.preflight import check_host
 from installer.releases import RENDERED, list_kept, load_kept, ref_of
 from installer.rendering import BASE_DIGEST_FILE, render_release, wanted_secrets
 from installer.report import Outcome
@@ -73,20 +63,19 @@ def upgrade(request: Request, talk: Talk, approve: Approve) -> Outcome:
         incoming = _render(media, site, request, product)
         rendered = incoming.rendered
         ref = ref_of(media.verified, rendered.files)
-        if _serves(product, ref, inventory, request.state_dir, site):
+        host = Host(request.state_dir, site, talk, inventory)
+        if serves(host, product, ref):
             return _outcome("unchanged", product, ref, began)
-        scene = _scene(
-            request.state_dir, site, state, product, release, ref, rendered.base_digest, rendered.secrets, policy
-        )
+        coming = Coming(release, ref, rendered.base_digest, rendered.secrets)
+        scene = look(host, state, product, coming, policy)
         plan = plan_upgrade(scene, request.strategy, from_media=True)
-        for warning in (*rendered.warnings, *_preflight(scene, inventory)):
+        for warning in (*rendered.warnings, *check_host(scene, inventory)):
             talk.warn(warning)
         if request.dry_run:
             return _outcome("planned", product, ref, began, plan)
         if not approve(f"{plan.headline}: go on?"):
             raise SealiftError("interrupted", "nothing was changed", hint="answer y, or use --yes")
-        performer = Performer(Host(request.state_dir, site, talk, inventory), incoming)
-        return _execute(plan, product, performer, request.state_dir, talk, began)
+        return _execute(plan, product, Performer(host, incoming), request.state_dir, talk, began)
 
 
 def rollback(
@@ -102,12 +91,12 @@ def rollback(
         kept = load_kept(state_dir, ref, policy)
         note = kept.folder / RENDERED / BASE_DIGEST_FILE
         base_digest = note.read_text() if note.exists() else None
-        scene = _scene(state_dir, site, state, current, kept.release, ref, base_digest, (), policy)
+        host = Host(state_dir, site, talk, inventory)
+        scene = look(host, state, current, Coming(kept.release, ref, base_digest), policy)
         plan = plan_upgrade(scene, None, from_media=False)
         if dry_run:
             return _outcome("planned", current, ref, began, plan)
-        performer = Performer(Host(state_dir, site, talk, inventory))
-        return _execute(plan, current, performer, state_dir, talk, began)
+        return _execute(plan, current, Performer(host), state_dir, talk, began)
 
 
 def recover(state_dir: Path, site: Site, talk: Talk, inventory: Inventory) -> None:
@@ -153,75 +142,6 @@ def _render(media: Media, site: Site, request: Request, product: ProductState) -
     secrets = planned_secrets(site, release.product, names, request.state_dir)
     rendered = render_release(release, site, request.state_dir, product.index, media.files, secrets)
     return Incoming(media, rendered, request.quick)
-
-
-def _scene(
-    state_dir: Path,
-    site: Site,
-    state: SiteState,
-    product: ProductState,
-    release: Release,
-    ref: ReleaseRef,
-    base_digest: str | None,
-    secrets: tuple[str, ...],
-    policy: TrustPolicy,
-) -> Scene:
-    """What the planner needs to know, looked up."""
-    bundled = site.registry.bundled
-    registry = BundledService.of(state_dir, bundled.listen, site.target.engine) if bundled else None
-    return Scene(
-        state_dir=state_dir,
-        site=site,
-        state=state,
-        product=product,
-        release=release,
-        ref=ref,
-        old_release=load_kept(state_dir, product.current, policy).release if product.current else None,
-        base_digest=base_digest,
-        secrets=secrets,
-        pems=_pems(release, site),
-        compose_argv=compose_for(release, site, state_dir),
-        lacking=Lacking(
-            registry=registry is not None and not registry.is_running(),
-            edge=state.edge is None or not site_edge(state_dir, site).running(),
-        ),
-    )
-
-
-def _pems(release: Release, site: Site) -> dict[str, str]:
-    bindings = {name: site.binding(release.product, name) for name in release.entry_points}
-    return {
-        name: read_pem(release.product, name, binding.tls.certificate, binding.tls.key)[0]
-        for name, binding in bindings.items()
-        if binding is not None and binding.tls is not None
-    }
-
-
-def _preflight(scene: Scene, inventory: Inventory) -> tuple[str, ...]:
-    """Refuse before anything is written what would fail later. Returns what could not be checked."""
-    facts = inventory.engine()
-    refuse_overlap(scene.site.network.subnet, inventory.foreign_routes())
-    bundled = scene.site.registry.bundled
-    more = [bundled.listen] if bundled and scene.lacking.registry else []
-    fronts = frontends(scene.release, scene.site, scene.product.index, scene.pems)
-    check_ports(fronts, None if scene.lacking.edge else scene.state.edge_config, more)
-    known = bundled is None or not scene.lacking.registry
-    client = registry_client(scene.site, scene.state_dir) if known else None
-    missing = missing_blobs(client, scene.release) if client else {f"sha256:{part}" for part in scene.release.blobs()}
-    unpacked = [blob.digest for image in scene.old_release.images for blob in image.blobs] if scene.old_release else []
-    root = Path(facts.data_root) if facts.free_bytes is not None else None
-    return check_disk(bytes_needed(scene.release, missing, unpacked), scene.state_dir, root)
-
-
-def _serves(product: ProductState, ref: ReleaseRef, inventory: Inventory, state_dir: Path, site: Site) -> bool:
-    """Whether just this release serves already, whole and healthy."""
-    if product.current != ref or product.active is None:
-        return False
-    replicas = inventory.observe(product.product).of(product.product, product.active)
-    edge = site_edge(state_dir, site)
-    if not replicas or not edge.running() or edge.colours().get(product.product) != product.active:
-        return False
-    return all(replica_state(replica, time.time()) in ("healthy", "completed") for replica in replicas)
 
 
 def _execute(
