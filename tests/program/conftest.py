@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bundler.program import build_program
-from tests.program.hosts import ROOTS, Host, root_filesystem
+from tests.program.hosts import Host, root_filesystem
 
 HERE = Path(__file__).resolve().parent
 MEMORY = Path("/dev/shm")
@@ -84,22 +84,10 @@ def after(wide_cache: Path, standin: Path) -> Iterator[Callable[[str], Path]]:
         yield make
 
 
-@pytest.fixture(params=sorted(ROOTS))
-def any_root(request: pytest.FixtureRequest, wide_cache: Path) -> Path:
-    """Each of the root filesystems in turn, for what its tools or its libc could change."""
-    return root_filesystem(request.param, wide_cache)
-
-
 @pytest.fixture(params=["bookworm", "busybox-alone"])
 def root(request: pytest.FixtureRequest, wide_cache: Path) -> Path:
     """The two root filesystems that are least alike in their tools."""
     return root_filesystem(request.param, wide_cache)
-
-
-@pytest.fixture
-def any_host(any_root: Path, scratch: Path, standin: Path) -> Host:
-    """Each kind of host in turn, new, with a stick in it."""
-    return Host(any_root, scratch, standin.parent)
 
 
 @pytest.fixture
@@ -112,6 +100,12 @@ def host(root: Path, scratch: Path, standin: Path) -> Host:
 def used_host(root: Path, scratch: Path, standin: Path, after: Callable[[str], Path]) -> Host:
     """The same, where the program ran once and was unpacked: it starts at once."""
     return Host(root, scratch, standin.parent, layers=(after(""),))
+
+
+@pytest.fixture
+def bare_host(wide_cache: Path, scratch: Path, standin: Path) -> Host:
+    """One static busybox and no libc: what works there works where there is more."""
+    return Host(root_filesystem("busybox-alone", wide_cache), scratch, standin.parent)
 
 
 @pytest.fixture

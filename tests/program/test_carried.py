@@ -13,15 +13,15 @@ from tests.program.hosts import MEDIA, Host
 
 
 @pytest.mark.e2e
-def test_compose_from_the_stick_runs_on_every_host(
-    any_host: Host, standin: Path, compose_plugin: Path, tmp_path: Path
+def test_compose_from_the_stick_runs_where_there_is_no_libc(
+    bare_host: Host, standin: Path, compose_plugin: Path, tmp_path: Path
 ) -> None:
-    any_host.stick = tmp_path / "stick"
-    any_host.stick.mkdir()
-    shutil.copy(standin, any_host.stick / "install")
-    shutil.copy(compose_plugin, any_host.stick / "docker-compose")
+    bare_host.stick = tmp_path / "stick"
+    bare_host.stick.mkdir()
+    shutil.copy(standin, bare_host.stick / "install")
+    shutil.copy(compose_plugin, bare_host.stick / "docker-compose")
     place = f"cp '{MEDIA}/docker-compose' /root/compose; chmod 700 /root/compose"
-    done = any_host.sh(f"{place}; sh '{MEDIA}/install' tool /root/compose version --short")
+    done = bare_host.sh(f"{place}; sh '{MEDIA}/install' tool /root/compose version --short")
     answer = json.loads(done.stdout)
     assert (answer["code"], answer["err"]) == (0, "")
     assert answer["out"].startswith(("2.", "5."))

@@ -33,11 +33,11 @@ def answer(host: Host, arguments: str, **options: Any) -> Any:
     return json.loads(done.stdout)
 
 
-def test_runs_from_media_that_may_not_execute_and_again_from_the_host(any_host: Host) -> None:
+def test_runs_from_media_that_may_not_execute_and_again_from_the_host(host: Host) -> None:
     started = time.monotonic()
-    first = answer(any_host, "")
+    first = answer(host, "")
     between = time.monotonic()
-    second = answer(any_host, "")
+    second = answer(host, "")
     ended = time.monotonic()
     assert first["version"] == "1.2.3"
     assert second == first

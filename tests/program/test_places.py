@@ -52,52 +52,52 @@ def test_refuses_a_folder_that_cannot_be_written(host: Host) -> None:
     assert "cannot write to /srv/it's" in refusal(host, env={"SEALIFT_RUNTIME_DIR": "/srv/it's"})
 
 
-def test_says_so_in_json(host: Host) -> None:
-    host.mounts = [READ_ONLY.format("srv")]
-    done = host.install("--json", env={"SEALIFT_RUNTIME_DIR": '/srv/"quoted\\"'})
+def test_says_so_in_json(bare_host: Host) -> None:
+    bare_host.mounts = [READ_ONLY.format("srv")]
+    done = bare_host.install("--json", env={"SEALIFT_RUNTIME_DIR": '/srv/"quoted\\"'})
     error = json.loads(done.stdout)["error"]
     assert (done.returncode, error["code"], error["name"], error["id"]) == (7, 7, "host", "runtime-unusable")
     assert '/srv/"quoted\\"' in error["message"]
 
 
-def test_takes_the_folder_that_is_asked_for(host: Host) -> None:
-    assert version(host, env={"SEALIFT_RUNTIME_DIR": "/root/run time"}) == "1.2.3"
-    assert (host.changes / "root/run time").is_dir()
-    assert not (host.changes / "usr/local/lib").exists()
+def test_takes_the_folder_that_is_asked_for(bare_host: Host) -> None:
+    assert version(bare_host, env={"SEALIFT_RUNTIME_DIR": "/root/run time"}) == "1.2.3"
+    assert (bare_host.changes / "root/run time").is_dir()
+    assert not (bare_host.changes / "usr/local/lib").exists()
 
 
-def test_goes_below_the_state_dir_where_the_system_is_read_only(host: Host) -> None:
-    host.mounts = [READ_ONLY.format("usr/local"), NOEXEC.format("tmp")]
-    assert version(host) == "1.2.3"
-    state = host.changes / "var/lib/sealift"
+def test_goes_below_the_state_dir_where_the_system_is_read_only(bare_host: Host) -> None:
+    bare_host.mounts = [READ_ONLY.format("usr/local"), NOEXEC.format("tmp")]
+    assert version(bare_host) == "1.2.3"
+    state = bare_host.changes / "var/lib/sealift"
     assert (state / "runtime").is_dir()
     assert state.stat().st_mode & 0o777 == 0o700
 
 
-def test_needs_no_temporary_folder(host: Host) -> None:
-    host.mounts = [READ_ONLY.format("tmp"), READ_ONLY.format("var/tmp")]
-    assert version(host) == "1.2.3"
+def test_needs_no_temporary_folder(bare_host: Host) -> None:
+    bare_host.mounts = [READ_ONLY.format("tmp"), READ_ONLY.format("var/tmp")]
+    assert version(bare_host) == "1.2.3"
 
 
-def test_leaves_nothing_where_no_place_lasts(host: Host) -> None:
-    host.mounts = [READ_ONLY.format(place) for place in ("usr/local", "var/lib", "root")]
-    done = host.sh(f"sh '{MEDIA}/install'; ls -A /tmp")
+def test_leaves_nothing_where_no_place_lasts(bare_host: Host) -> None:
+    bare_host.mounts = [READ_ONLY.format(place) for place in ("usr/local", "var/lib", "root")]
+    done = bare_host.sh(f"sh '{MEDIA}/install'; ls -A /tmp")
     answer, *left = done.stdout.splitlines()
     assert json.loads(answer)["version"] == "1.2.3"
     assert left == []
 
 
-def test_keeps_out_of_a_home_that_is_somebody_elses(host: Host) -> None:
-    host.mounts = [READ_ONLY.format(place) for place in ("usr/local", "var/lib")]
-    assert version(host, env={"HOME": "/home/courier"}) == "1.2.3"
-    assert not (host.changes / "home/courier/.cache").exists()
+def test_keeps_out_of_a_home_that_is_somebody_elses(bare_host: Host) -> None:
+    bare_host.mounts = [READ_ONLY.format(place) for place in ("usr/local", "var/lib")]
+    assert version(bare_host, env={"HOME": "/home/courier"}) == "1.2.3"
+    assert not (bare_host.changes / "home/courier/.cache").exists()
 
 
-def test_people_without_rights_use_what_the_administrator_put_there(host: Host) -> None:
-    assert version(host) == "1.2.3"
-    before = host.written()
-    assert version(host, user=1000) == "1.2.3"
-    assert host.written() == before
+def test_people_without_rights_use_what_the_administrator_put_there(bare_host: Host) -> None:
+    assert version(bare_host) == "1.2.3"
+    before = bare_host.written()
+    assert version(bare_host, user=1000) == "1.2.3"
+    assert bare_host.written() == before
 
 
 def test_an_interrupted_first_run_leaves_nothing(one_host: Host) -> None:
