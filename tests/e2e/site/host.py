@@ -114,7 +114,7 @@ class Site:
             entry_points={"web": {"bind": f"127.0.0.1:{ports[0]}"}},
             preview={"bind": "127.0.0.1", "ports": f"{ports[2]}-{ports[-1]}"},
             network={"subnet": subnet},
-            timing={"health": "30s", "settle": "1s", "bake": "1s", "drain": "1s"},
+            timing={"health": "30s", "settle": "500ms", "bake": "500ms", "drain": "500ms"},
         )
         return site
 

@@ -24,7 +24,7 @@ WITH_SECRET = """\
 services:
   board:
     image: "{{ images.board }}"
-    stop_grace_period: 1s
+    stop_grace_period: 0s
     secrets: [kitchen]
 secrets:
   kitchen: {file: "{{ secrets.kitchen }}"}

@@ -33,7 +33,7 @@ _COMPOSE: Final = """\
 services:
   board:
     image: "{{ images.board }}"
-    stop_grace_period: 1s
+    stop_grace_period: 0s
 """
 
 
