@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from installer.errors import SealiftError
+from installer.preflight import check_disk
+from installer.registry.images import Needs
 from tests.e2e.site.bundles import region, regions
 from tests.e2e.site.conftest import FIRST, MakeSite
 from tests.e2e.site.host import ABSENT, Site, altered
@@ -162,6 +165,19 @@ def test_refuses_a_disk_too_small_for_registry_and_engine_before_any_write(site:
         assert shutil.disk_usage(site.state).used <= used + 4096  # the lock
     finally:
         subprocess.run(["umount", site.state], check=True)
+
+
+def test_counts_registry_and_engine_together_where_they_share_a_disk(tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "none", tmp_path], check=True)
+    try:
+        state, engine, megabyte = tmp_path / "state", tmp_path / "engine", 1 << 20
+        engine.mkdir()
+        assert check_disk(Needs(registry=8 * megabyte, engine=9 * megabyte, state_dir=megabyte), state, engine) == ()
+        with pytest.raises(SealiftError, match="needs 25") as refused:
+            check_disk(Needs(registry=8 * megabyte, engine=15 * megabyte, state_dir=megabyte), state, engine)
+        assert refused.value.id == "disk-too-small"
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
 
 
 @pytest.mark.parametrize(
