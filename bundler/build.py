@@ -21,7 +21,7 @@ from bundler.collect.engine import Engine
 from bundler.git import read_checkout
 from bundler.program import build_program
 from bundler.recipe import Program, Recipe, fill, find_manifest, load_recipe
-from bundler.sign import KeyFile, Passphrase, load_keys, signature_file
+from bundler.sign import KeyFile, Passphrase, load_keys
 from bundler.version import Checkout, Version, check_version
 from bundler.write import write_bundle
 from installer.bundle.archive import BundleReader
@@ -137,7 +137,7 @@ def build(request: Request, passphrase: Passphrase, talk: Talk) -> Built:
             raw = assembly.release.to_bytes()
             if not request.force:
                 media.refuse_other_release(kit, raw)
-            signatures = {f"signatures/{key.name}.sigstore.json": signature_file(key, raw) for key in keys}
+            signatures = {f"signatures/{key.name}.sigstore.json": key.signature_file(raw) for key in keys}
             bundle = folder / media.bundle_name(assembly.release)
             with talk.progress("writing the bundle", assembly.size) as meter:
                 size = write_bundle(bundle, assembly, signatures, meter.advance)

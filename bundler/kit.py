@@ -14,7 +14,7 @@ from typing import Final
 from jinja2 import Environment, StrictUndefined
 
 from bundler.durable import write_new
-from bundler.sign import Signer, signature_file
+from bundler.sign import Signer
 from bundler.write import PARTIAL
 from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.release import Release
@@ -94,7 +94,7 @@ def complete(
     (folder / PROGRAM).chmod(0o755)
     for number, signer in enumerate(signers):
         extra = f".{signer.name}" if number else ""
-        write_new(folder / f"{PROGRAM}{extra}.sigstore.json", signature_file(signer, program))
+        write_new(folder / f"{PROGRAM}{extra}.sigstore.json", signer.signature_file(program))
     (folder / "signatures").mkdir()
     for name, signature in signatures.items():
         write_new(folder / name, signature)

@@ -1,4 +1,4 @@
-"""The only holder of private keys: ECDSA P-256 with SHA-256, deterministic (RFC 6979)."""
+"""Who signs: keys in files (ECDSA P-256 with SHA-256, deterministic by RFC 6979), and room for other signers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -17,24 +16,30 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PrivateFormat,
     PublicFormat,
-    load_pem_private_key,
 )
 
 from bundler.durable import write_new
+from bundler.keyfile import Passphrase, read_private_key
 from installer.bundle.digest import Digest
 from installer.bundle.signature import key_fingerprint, sigstore_bundle
 from installer.errors import SealiftError
 
-Passphrase = Callable[[Path], str]
-"""Asked for the passphrase of an encrypted key file, only when needed."""
+__all__ = ["KeyFile", "KeySigner", "Passphrase", "Signer", "generate", "load_key", "load_keys", "passphrase_from"]
 
 
 class Signer(Protocol):
-    """Signs bytes. ``name`` is a file name's stem."""
+    """Signs bytes by whatever it has: a key in a file or a token, or an identity that others vouch for."""
 
     @property
     def name(self) -> str:
-        """What its signature files are called."""
+        """What its signature files are called: the stem of a file name."""
+
+    def signature_file(self, payload: bytes) -> bytes:
+        """The bytes of a Sigstore bundle over ``payload``."""
+
+
+class KeySigner(Signer, Protocol):
+    """A signer with one lasting P-256 key, wherever that lives; so it can stand in a root, and sign one."""
 
     @property
     def spki(self) -> bytes:
@@ -66,27 +71,17 @@ class KeyFile:
     def sign(self, payload: bytes) -> bytes:
         return self._key.sign(payload, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
 
+    def signature_file(self, payload: bytes) -> bytes:
+        return sigstore_bundle(self.sign(payload), Digest.of(payload), self.spki)
+
+    def called(self, name: str) -> KeyFile:
+        """The same key, whose signature files have another name."""
+        return KeyFile(name, self._key)
+
 
 def load_key(path: Path, passphrase: Passphrase) -> KeyFile:
-    """Read a PEM private key (PKCS#8, encrypted or not, or SEC 1).
-
-    Raises ``key-unreadable`` or ``passphrase-wrong`` (2), and what ``passphrase`` raises.
-    """
-    try:
-        pem = path.read_bytes()
-    except OSError as error:
-        raise SealiftError(
-            "key-unreadable", f"cannot read the key {path}: {error.strerror}", hint="bundle keygen makes one"
-        ) from error
-    try:
-        key = _parse(pem, None)
-    except TypeError:  # it is encrypted
-        key = _decrypt(pem, path, passphrase)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise _unreadable(path) from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise _unreadable(path)
-    return KeyFile(_stem(path), key)
+    """Read a private key. Raises what :func:`bundler.keyfile.read_private_key` raises, all 2."""
+    return KeyFile(_stem(path), read_private_key(path, passphrase))
 
 
 def load_keys(paths: Iterable[Path], passphrase: Passphrase) -> tuple[KeyFile, ...]:
@@ -100,7 +95,7 @@ def load_keys(paths: Iterable[Path], passphrase: Passphrase) -> tuple[KeyFile, .
         if any(key.spki == other.spki for other in keys.values()):
             raise SealiftError("key-unreadable", f"{path} is a key that was named already", hint="name each key once")
         if key.name in keys:
-            key = KeyFile(f"{key.name[:40]}-{key.fingerprint.short}", key._key)
+            key = key.called(f"{key.name}-{key.fingerprint.short}")
         keys[key.name] = key
     if not keys:
         raise SealiftError(
@@ -109,11 +104,6 @@ def load_keys(paths: Iterable[Path], passphrase: Passphrase) -> tuple[KeyFile, .
             hint="--key FILE, SEALIFT_KEY, or `sign: {keys: [FILE]}` in the manifest; bundle keygen makes one",
         )
     return tuple(sorted(keys.values(), key=lambda key: key.name))
-
-
-def signature_file(signer: Signer, payload: bytes) -> bytes:
-    """The bytes of a Sigstore v0.3 file by ``signer`` over ``payload``."""
-    return sigstore_bundle(signer.sign(payload), Digest.of(payload), signer.spki)
 
 
 def generate(folder: Path, name: str, passphrase: str) -> tuple[KeyFile, Path, Path]:
@@ -160,26 +150,6 @@ def passphrase_from(file: Path | None, ask: Callable[[str, str], str]) -> Passph
             raise SealiftError("passphrase-needed", f"the key {path} needs its passphrase", hint=error.hint) from error
 
     return answer
-
-
-def _decrypt(pem: bytes, path: Path, passphrase: Passphrase) -> object:
-    word = passphrase(path)
-    try:
-        return _parse(pem, word.encode("utf-8"))
-    except ValueError as error:
-        raise SealiftError(
-            "passphrase-wrong", f"the passphrase does not open {path}", hint="check SEALIFT_PASSPHRASE"
-        ) from error
-
-
-def _parse(pem: bytes, password: bytes | None) -> object:
-    return load_pem_private_key(pem, password)
-
-
-def _unreadable(path: Path) -> SealiftError:
-    return SealiftError(
-        "key-unreadable", f"{path} is not a PEM private key of ECDSA P-256", hint="bundle keygen makes one"
-    )
 
 
 def _stem(path: Path) -> str:

@@ -14,7 +14,7 @@ from tuf.api.metadata import Key, Metadata, Role, Root  # type: ignore[attr-defi
 from tuf.api.serialization.json import JSONSerializer
 
 from bundler.durable import write_new
-from bundler.sign import Signer
+from bundler.sign import KeySigner
 from installer.bundle.digest import Digest
 from installer.bundle.signature import key_fingerprint
 from installer.bundle.trust import ANY_PRODUCT, ROLES, TrustPolicy
@@ -46,7 +46,7 @@ class RootPlan:
     epoch: int = 1
 
 
-def make_root(plan: RootPlan, root_keys: Sequence[Signer], expires: datetime) -> bytes:
+def make_root(plan: RootPlan, root_keys: Sequence[KeySigner], expires: datetime) -> bytes:
     """The bytes of a ``root.json`` of version 1, signed by every one of ``root_keys``.
 
     Same plan and keys, same bytes. Raises ``root-invalid`` (2) for thresholds that can't be met and repeated keys.

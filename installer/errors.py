@@ -51,6 +51,8 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "changelog-section-missing",
         "no-signing-key",
         "key-unreadable",
+        "key-damaged",
+        "key-kind",
         "passphrase-needed",
         "passphrase-wrong",
         "input-missing",
