@@ -1,6 +1,6 @@
 # Debian 12 with git, make and python3 is enough; `make setup` gets the rest. `make` alone shows this list.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint reproducible lock clean
+.PHONY: help setup demo test lint reproducible mutation lock clean
 # One run at a time: the recipes share the engine and the environment.
 .NOTPARALLEL:
 
@@ -26,6 +26,10 @@ lint: setup ## style and types
 reproducible: setup_flags = --engine
 reproducible: setup ## the same bytes in other folders, by other users, on Debian 13 with Python 3.13
 	@.ci/with-engine $(bin)/python -m pytest -q -p no:cacheprovider tests/e2e/test_reproducible.py tests/e2e/other_python.py
+
+mutation: setup ## change the verifier in small ways and ask whether a test notices (MINUTES=60, goes on where it stopped)
+	@$(bin)/python -m pip install -q --disable-pip-version-check --require-hashes -r tests/mutation/requirements.lock
+	@nice -n 15 $(bin)/python -m tests.mutation.run $(or $(MINUTES),60) $(MODULES)
 
 lock: setup ## write requirements.lock again, with the newest releases that pyproject.toml allows
 	@.ci/lock

@@ -1,0 +1,96 @@
+"""What mutmut has made of a module: each mutant as the lines that it changes, and what became of it."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import difflib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+KILLED: Final = frozenset([1, 3])
+"""Exit codes of pytest: a test failed, or pytest itself."""
+LATE: Final = frozenset([-24, -9, 24, 36, 152, 255])
+"""The tests did not end: a loop without an end is noticed too."""
+SURVIVED: Final = 0
+UNTESTED: Final = frozenset([5, 33])
+"""No test calls the function."""
+
+_ID_FIRST: Final = frozenset(["SealiftError", "_refusal", "_root_refusal", "_Problem", "fault"])
+"""What makes a refusal: its first argument is the error id; the others are words for people."""
+_WORDS_ONLY: Final = frozenset(["ValueError", "TypeError"])
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change. ``code`` is the exit code of the tests under it, None while they have not run."""
+
+    name: str
+    code: int | None
+    before: ast.stmt
+    after: ast.stmt
+
+    @property
+    def place(self) -> str:
+        """Module and function, such as ``verify.check_content``."""
+        module, _, mangled = self.name.removeprefix("installer.bundle.").partition(".")
+        path = mangled.rpartition("__mutmut_")[0].removeprefix("x").removeprefix("_").strip("ǁ")
+        return f"{module}.{path.replace('ǁ', '.')}"
+
+    @cached_property
+    def change(self) -> str:
+        """The lines that differ, in one line: ``old → new``."""
+        before, after = (_body(tree) for tree in (self.before, self.after))
+        found = list(difflib.ndiff(before, after))
+        old, new = (" ".join(line[2:].strip() for line in found if line.startswith(mark)) for mark in "-+")
+        return f"{old} → {new}"
+
+    @property
+    def changes_words_alone(self) -> bool:
+        """Whether nothing differs but the message or the hint of a refusal: its id stays, and so does when it comes."""
+        return _without_words(self.before) == _without_words(self.after)
+
+
+def read(folder: Path, module: str) -> Iterator[Mutant]:
+    """The mutants of ``module`` in mutmut's folder."""
+    path = folder / f"installer/bundle/{module}.py"
+    codes: dict[str, int | None] = json.loads(path.with_name(f"{module}.py.meta").read_text())["exit_code_by_key"]
+    functions = {
+        node.name: node
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and "__mutmut_" in node.name
+    }
+    for name, code in codes.items():
+        mangled = name.removeprefix(f"installer.bundle.{module}.")
+        original = functions[mangled.rpartition("__mutmut_")[0] + "__mutmut_orig"]
+        yield Mutant(name, code, original, functions[mangled])
+
+
+def _body(tree: ast.stmt) -> list[str]:
+    """The lines of a function below its first, whose name differs anyway."""
+    lines = ast.unparse(tree).splitlines()
+    return lines[next(number for number, line in enumerate(lines) if line.startswith("def ")) + 1 :]
+
+
+class _Silence(ast.NodeTransformer):
+    """Takes the words out of refusals."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.name = ""
+        return self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if called in _ID_FIRST | _WORDS_ONLY:
+            node.args = node.args[:1] if called in _ID_FIRST else []
+            node.keywords = []
+        return node
+
+
+def _without_words(tree: ast.stmt) -> str:
+    return ast.dump(_Silence().visit(copy.deepcopy(tree)))
