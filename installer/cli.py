@@ -140,6 +140,8 @@ def verify(
 
     talk: Talk = context.obj
     media = open_media(path, load_policy(_Places.state_dir))
+    for item in media.passed_over:
+        talk.warn(item.line())
     with talk.progress("verify", media.size) as meter:
         media.read([], progress=meter.advance)
     show_verified(talk, media.verified)

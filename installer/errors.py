@@ -147,6 +147,8 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "signature-too-large",
         "signatures-too-many",
         "signature-type",
+        "signature-envelope",
+        "signature-certificate",
         "signature-field",
         "signature-log-entry",
         "signature-algorithm",

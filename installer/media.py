@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from installer.bundle.archive import BundleReader, locate_bundle
+from installer.bundle.beside import PassedOver, verify_with_countersignatures
 from installer.bundle.content import Sink, Writer
 from installer.bundle.digest import Digest
 from installer.bundle.release import Descriptor, File, Release
 from installer.bundle.trust import TrustPolicy
-from installer.bundle.verify import Progress, VerifiedRelease, check_content, verify_release
+from installer.bundle.verify import Progress, VerifiedRelease, check_content
 from installer.durable import make_folder, sync_folder
 from installer.errors import SealiftError
 
@@ -25,12 +26,16 @@ _MAX_KEPT: Final = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Media:
-    """A bundle whose signature holds. ``files`` are its templates and documents, checked against the signed list."""
+    """A bundle whose signature holds. ``files`` are its templates and documents, checked against the signed list.
+
+    ``passed_over`` are files in ``signatures/`` beside it that did not count.
+    """
 
     bundle: Path
     verified: VerifiedRelease
     files: Mapping[str, bytes]
     size: int
+    passed_over: tuple[PassedOver, ...] = ()
 
     @property
     def release(self) -> Release:
@@ -56,7 +61,7 @@ def open_media(path: Path, policy: TrustPolicy) -> Media:
     """Verify who signed the bundle at ``path`` and read its small files. Raises the errors of the verifier."""
     bundle = locate_bundle(path)
     with BundleReader(bundle) as reader:
-        verified = verify_release(reader, policy)
+        verified, passed_over = verify_with_countersignatures(reader, policy, bundle)
         kept = [member for _, member in verified.release.members() if _is_kept(member)]
         if sum(member.size for member in kept) > _MAX_KEPT:
             raise SealiftError(
@@ -64,7 +69,7 @@ def open_media(path: Path, policy: TrustPolicy) -> Media:
             )
         sink = _InMemory()
         check_content(reader, verified, [sink], quick=True)
-        return Media(bundle, verified, sink.files, reader.size)
+        return Media(bundle, verified, sink.files, reader.size, passed_over)
 
 
 def _is_kept(member: File | Descriptor) -> bool:

@@ -53,6 +53,8 @@ def upgrade(request: Request, talk: Talk, approve: Approve) -> Outcome:
     began = time.monotonic()
     policy = load_policy(request.state_dir)
     media = open_media(request.media, policy)
+    for item in media.passed_over:
+        talk.warn(item.line())
     release = media.release
     name = f"{release.product} {release.version}"
     talk.say(f"{name}, signed by {', '.join(signer.name for signer in media.verified.signers)}")

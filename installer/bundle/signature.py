@@ -65,6 +65,7 @@ class _Reader:
     name: str
 
     def read(self, value: Any) -> KeySignature:
+        self._refuse_other_forms(value)
         top = self._fields(value, {"mediaType", "verificationMaterial", "messageSignature"})
         if top["mediaType"] != MEDIA_TYPE:
             raise self._refusal("signature-type", "another media type")
@@ -78,6 +79,14 @@ class _Reader:
         hint = self._bytes(self._fields(material["publicKey"], {"hint"})["hint"], 32)
         named = Digest(self._bytes(digest["digest"], 32).hex())
         return KeySignature(hint, named, self._bytes(message["signature"]))
+
+    def _refuse_other_forms(self, value: Any) -> None:
+        """What other calls of the same tools make gets its own answer; a closed schema refuses the rest."""
+        if isinstance(value, dict) and "dsseEnvelope" in value:
+            raise self._refusal("signature-envelope", "an envelope around an attestation, not a signature over this")
+        material = value.get("verificationMaterial") if isinstance(value, dict) else None
+        if isinstance(material, dict) and {"certificate", "x509CertificateChain"} & set(material):
+            raise self._refusal("signature-certificate", "made without a key, by a certificate")
 
     def _fields(self, value: Any, required: set[str], optional: Set[str] = frozenset()) -> dict[str, Any]:
         if not isinstance(value, dict) or not required <= set(value) <= required | optional:

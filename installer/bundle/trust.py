@@ -8,7 +8,7 @@ Rules: the root is signed by a threshold of its own root keys; a threshold count
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -113,7 +113,8 @@ class TrustPolicy:
             raise SealiftError(
                 "threshold-not-met",
                 f"{len(good)} of {rule.threshold} needed signatures are valid",
-                hint=f"{self.origin} wants {self._wanted(rule)}; ask another of them to sign",
+                hint=f"{self.origin} wants {self._wanted(rule)}; not yet signed by {self._missing(rule, good)}: "
+                "ask one of them to sign",
             )
         return tuple(Signer(fingerprint, key.name) for fingerprint, key in sorted(good.items()))
 
@@ -141,6 +142,10 @@ class TrustPolicy:
             return SealiftError("signature-wrong", "a signature that names a trusted key is not by that key", hint=hint)
         seen = ", ".join(sorted({Digest(sign.key_hint.hex()).short for sign in signatures}))
         return SealiftError("no-valid-signature", f"nobody whom we trust has signed this (signed by {seen})", hint=hint)
+
+    @staticmethod
+    def _missing(rule: Role, good: Collection[Digest]) -> str:
+        return ", ".join(f"{key.name} ({key.fingerprint.short})" for key in rule.keys if key.fingerprint not in good)
 
     @staticmethod
     def _wanted(rule: Role) -> str:

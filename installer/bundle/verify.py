@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass
+from types import MappingProxyType
 from typing import Final
 
 from installer.bundle.archive import BundleReader
@@ -59,12 +60,15 @@ def verify_statement(raw: bytes, signatures: Mapping[str, bytes], policy: TrustP
     return VerifiedRelease(release, raw, Digest.of(raw), dict(signatures), signers, policy.origin, _KEY)
 
 
-def verify_release(reader: BundleReader, policy: TrustPolicy) -> VerifiedRelease:
+def verify_release(
+    reader: BundleReader, policy: TrustPolicy, beside: Mapping[str, bytes] = MappingProxyType({})
+) -> VerifiedRelease:
     """Trust the head of a bundle or refuse it. Nothing of the content has been read when it returns.
 
+    ``beside`` are signature files from elsewhere, by names that are not inside.
     Raises what :func:`verify_statement` and then :meth:`Packing.parse` raise.
     """
-    verified = verify_statement(reader.head.release, reader.head.signatures, policy)
+    verified = verify_statement(reader.head.release, {**beside, **reader.head.signatures}, policy)
     Packing.parse(reader.head.packing)
     return verified
 
