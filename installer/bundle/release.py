@@ -262,7 +262,8 @@ class Release(Closed):
     def blobs(self) -> dict[str, Descriptor]:
         """All blobs of the OCI layout (manifests too) by hex digest, each once, sorted."""
         parts = (part for image in self.images for part in (*image.manifests, *image.blobs))
-        return dict(sorted((part.digest.removeprefix("sha256:"), part) for part in parts))
+        named = {part.digest.removeprefix("sha256:"): part for part in parts}  # one blob, two media types: fine
+        return dict(sorted(named.items()))
 
     def members(self) -> Iterator[tuple[str, File | Descriptor]]:
         """The signed content in archive order: files by path, the layout's two files, blobs by digest."""
