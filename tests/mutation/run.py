@@ -44,7 +44,7 @@ CONFIGURATION: Final = f"""
 source_paths = ["installer/bundle"]
 only_mutate = {[f"installer/bundle/{module}.py" for module in MODULES]}
 also_copy = ["bundler", "installer"]
-pytest_add_cli_args_test_selection = ["{TESTS}"]
+pytest_add_cli_args_test_selection = {TESTS}
 timeout_multiplier = 4
 timeout_constant = 2
 pytest_add_cli_args = ["-p", "no:cacheprovider", "--hypothesis-seed=0", "-k", "{SLOW}"]
@@ -68,7 +68,7 @@ def main(words: list[str]) -> int:
 
 def prepare() -> None:
     """Copy code, tests and configuration; mutmut sees by itself which functions have changed."""
-    for name in (*NEEDED, TESTS):
+    for name in (*NEEDED, *TESTS):
         source, target = REPOSITORY / name, FOLDER / name
         if source.is_dir():
             shutil.rmtree(target, ignore_errors=True)
