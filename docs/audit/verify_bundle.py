@@ -1,0 +1,299 @@
+#!/usr/bin/env python3
+"""Check a sealift bundle without any program of sealift: Python's standard library, `zstd` and `openssl` do.
+
+    python3 verify_bundle.py --key release.pub lan-chat-2.1.0-linux-amd64.bundle.tar.zst
+
+Written from installer/bundle/FORMAT.md alone. The file is read once, from its first byte to its last; a frame (8 MiB at
+most) and the head are held. Nothing is extracted, and nothing out of the file is printed before the signatures held.
+Exit: 0 good, 2 usage, 3 malformed, 4 corrupt, 5 untrusted, 6 another product. The first refusal wins.
+"""
+
+import argparse
+import base64
+import calendar
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unicodedata
+from pathlib import Path
+
+KIB, MIB, LAYOUT = 2**10, 2**20, ["oci-layout", "index.json"]
+NAMES = {0: "GOOD", 3: "REFUSED, malformed", 4: "REFUSED, corrupt", 5: "REFUSED, untrusted", 6: "REFUSED, incompatible"}
+
+
+class Refused(Exception):
+    """Exit code, and why the bundle is refused."""
+
+
+def demand(condition, code, text):
+    if not condition:
+        raise Refused(code, text)
+
+
+class Frames:
+    """The file as a row of zstd frames. Each is measured by its block headers (RFC 8878, 3.1.1) before zstd sees it."""
+
+    def __init__(self, file):
+        self.file, self.seen = file, []
+
+    def take(self, count):
+        data = self.file.read(count)
+        demand(len(data) == count, 4, f"the file ends inside frame {len(self.seen) + 1}")
+        return data
+
+    def next(self, size):
+        """The content of the next frame, which must declare exactly this size and unpack to it."""
+        number, inside, blocks, last = f"frame {len(self.seen) + 1}", 0, 0, 0
+        raw = bytearray(self.take(5))
+        demand(raw[:4] == b"\x28\xb5\x2f\xfd", 3, f"no zstd frame where {number} must begin")
+        demand(not raw[4] & 31 and raw[4] & 224, 3, f"{number} has a dictionary, checksum, reserved bit, or no size")
+        if not raw[4] & 0b100000:
+            raw += self.take(1)
+            demand(raw[5] <= 13 << 3, 3, f"{number} wants a window above 8 MiB")
+        width = (1, 2, 4, 8)[raw[4] >> 6]
+        raw += self.take(width)
+        declared = int.from_bytes(raw[-width:], "little") + 256 * (width == 2)
+        demand(declared == size, 3, f"{number} declares {declared} bytes where {size} belong")
+        while not last:
+            block = self.take(3)
+            value = int.from_bytes(block, "little")
+            last, kind, length = value & 1, value >> 1 & 3, value >> 3
+            demand(kind < 3 and length <= 128 * KIB, 3, f"{number} has a block of no known kind or size")
+            inside, blocks = inside + (length if kind < 2 else 0), blocks + 1
+            demand(inside <= size and blocks <= size // KIB + 8, 3, f"{number} holds more than it declares")
+            raw += block + self.take(1 if kind == 1 else length)
+        data = expand(bytes(raw), size)
+        demand(data is not None, 4, f"zstd does not unpack {number} to {size} bytes")
+        self.seen.append((len(raw), size))
+        return data
+
+    def member(self, size):
+        """The content of a member: frames of 8 MiB, the last one filled with zeros to a multiple of 512."""
+        whole = -(-size // 512) * 512
+        for at in range(0, whole, 8 * MIB):
+            data = self.next(min(8 * MIB, whole - at))
+            yield data[: size - at]
+            demand(not any(data[size - at :]), 3, "the padding of a member is not zero")
+
+
+def expand(frame, size):
+    """What zstd makes of one frame, or None where that is not `size` bytes without complaint."""
+    with tempfile.TemporaryFile() as spool:
+        spool.write(frame)
+        spool.seek(0)
+        with subprocess.Popen(["zstd", "-dcq"], stdin=spool, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as zstd:
+            data = zstd.stdout.read(size + 1)  # what comes after that ends in a broken pipe
+        return data if len(data) == size and zstd.returncode == 0 else None
+
+
+def header(name, size, mode):
+    """The one tar header that a member of this name, size and mode may have."""
+    octal = b"%011o\0" % size if size < 2**33 else b"\x80" + size.to_bytes(11, "big")
+    front = name.encode("ascii").ljust(100, b"\0") + b"%07o\0" % mode + b"0000000\0" * 2 + octal + b"00000000000\0"
+    back = b"0" + bytes(100) + b"ustar  \0" + bytes(247)
+    return front + b"%06o\0 " % (sum(front) + 8 * 32 + sum(back)) + back
+
+
+def load_key(path):
+    """DER of a P-256 SubjectPublicKeyInfo, uncompressed: one spelling for each key, so that distinct keys count."""
+    command = ["openssl", "pkey", "-pubin", "-in", str(path), "-outform", "DER"]
+    der = subprocess.run(command, capture_output=True, check=False).stdout
+    if len(der) != 91 or not der.startswith(bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004")):
+        raise argparse.ArgumentTypeError(f"{path} holds no public key of P-256 in PEM")
+    return der
+
+
+def openssl_verifies(der, signature, message):
+    if signature[:1] != b"0" or len(signature) != 2 + signature[1]:  # openssl lets bytes after the DER pass
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        key, proof = Path(folder, "key"), Path(folder, "proof")
+        key.write_text(f"-----BEGIN PUBLIC KEY-----\n{base64.encodebytes(der).decode()}-----END PUBLIC KEY-----\n")
+        proof.write_bytes(signature)
+        command = ["openssl", "dgst", "-sha256", "-verify", str(key), "-signature", str(proof)]
+        return subprocess.run(command, input=message, capture_output=True, check=False).returncode == 0
+
+
+def signers(raw, signatures, keys, threshold):
+    """Fingerprints of the given keys whose signature over the raw bytes of release.json holds."""
+    demand(signatures, 5, "it is not signed")
+    once = {"object_pairs_hook": lambda pairs: len(dict(pairs)) == len(pairs) and dict(pairs)}
+    claims = [json.loads(signature.decode("utf-8"), **once) for signature in signatures]
+    demand(all(fits(claim, SIGNATURE) for claim in claims), 3, "a signature says more or other than it may")
+    trusted, found = {hashlib.sha256(key).digest(): key for key in keys}, set()
+    for claim in claims:
+        message, hint = claim["messageSignature"], base64.b64decode(claim["verificationMaterial"]["publicKey"]["hint"])
+        right = base64.b64decode(message["messageDigest"]["digest"]) == hashlib.sha256(raw).digest() and hint in trusted
+        if right and openssl_verifies(trusted[hint], base64.b64decode(message["signature"]), raw):
+            found.add(hint.hex())
+    demand(len(found) >= threshold, 5, f"{len(found)} of the given keys have signed it, {threshold} must")
+    return sorted(found)
+
+
+# Schemas. Rules: pattern, range, constant, {closed object}, [list of], (one, or, other), [pattern of names, of values].
+B64 = "(?=.)([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/][AQgw]==)?"
+KEY = {"hint": "(?=.{44}$)" + B64 + "(?<=[^=]=)"}
+SIGNATURE = {
+    "mediaType": r"application/vnd\.dev\.sigstore\.bundle\.v0\.3\+json",
+    "messageSignature": {"messageDigest": {"algorithm": "SHA2_256", "digest": KEY["hint"]}, "signature": B64},
+    "verificationMaterial": ({"publicKey": KEY}, {"publicKey": KEY, "tlogEntries": [()]}),
+}
+SIZE, DIGEST, NAME, URL = range(2**50 + 1), "sha256:[0-9a-f]{64}", "[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", "/[!-~]*"
+NUMBER, PRE = "(0|[1-9][0-9]*)", "(0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
+VERSION = rf"(?=.{{1,64}}$){NUMBER}\.{NUMBER}\.{NUMBER}(-{PRE}(\.{PRE})*)?"
+RANGE = (None, r"(?=.{1,200}$)((==|!=|<=|>=|<|>)[0-9]+(\.[0-9]+){0,2}(,(?!$)|$))+")
+PATH = r"(?=.{1,100}$)(?!(.*/)?\.\.?(/|$))[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*"
+PORT = ":(?=[0-9]{1,5}(/|$))0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6([0-4][0-9]{3}|5([0-4][0-9]{2}|5([0-2][0-9]|3[0-5]))))"
+HOMES = {"binary": "binaries/.+", "changelog": r"CHANGELOG\.md", "layout": r"oci-layout|index\.json"}
+HOMES.update(chart="charts/.+", doc="docs/.+", program="program/.+", template="templates/.+", tool="tools/.+")
+FILE = {"path": PATH, "role": "|".join(HOMES), "size": SIZE, "digest": DIGEST, "mode": "0644|0755"}
+BLOB = {"digest": DIGEST, "size": SIZE, "uncompressed": (None, SIZE)}
+BLOB["media_type"] = "(?=.{1,127}$)[a-z0-9][a-z0-9.+-]*/[a-z0-9][a-z0-9.+-]*"
+MANIFEST = r"application/vnd\.(oci\.image\.(manifest|index)\.v1|docker\.distribution\.manifest\.(list\.)?v2)\+json"
+IMAGE = {"name": NAME, "digest": DIGEST, "manifests": [{**BLOB, "media_type": MANIFEST}], "blobs": [BLOB]}
+IMAGE["reference"] = r"(?=.{1,255}$)(?!(.*/)?\.{0,2}(/|$))[a-z0-9][A-Za-z0-9._/:@-]*"
+HEALTH = (None, {"http": f"(?=.{{1,200}}$){PORT}{URL}", "tcp": None}, {"http": None, "tcp": PORT})
+SERVICE = {"image": NAME, "replicas": range(1, 33), "health": HEALTH, "needs": [NAME], "state": "none|shared"}
+ENTRY = {"service": NAME, "port": range(1, 2**16), "protocol": "http|tcp"}
+SMOKE = {"entry": NAME, "http": "(?=.{1,500}$)" + URL, "expect": range(100, 600), "contains": (None, "(?s).{0,500}")}
+INPUT = {"type": "string|integer|boolean|list", "since": (None, VERSION), "description": "(?s).{0,2000}"}
+INPUT["default"] = (None, True, False, range(1 - 2**53, 2**53), "(?s).*")
+RELEASE = {"type": r"application/vnd\.sealift\.release\.v1\+json", "files": [FILE], "images": [IMAGE], "smoke": [SMOKE]}
+RELEASE.update(product=NAME, channel=NAME, version=VERSION, platform="linux/(amd64|arm64)")
+RELEASE.update(created="(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-[0-9]{2}T([01][0-9]|2[0-3])(:[0-5][0-9]){2}Z")
+RELEASE.update(minimum_root_version=range(1, 2**53), strategy="blue-green|rolling", deploy={"compose": PATH})
+RELEASE.update(edge={"haproxy": (None, NAME), "registry": (None, NAME)}, services=[NAME, SERVICE])
+RELEASE.update(requires={"upgrade_from": RANGE, "installer": RANGE}, entry_points=[NAME, ENTRY])
+RELEASE.update(inputs=[r"(?=.{1,80}$)[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*", INPUT])
+
+
+def fits(value, rule):
+    if isinstance(rule, tuple):
+        return any(fits(value, one) for one in rule)
+    if isinstance(rule, str):
+        return isinstance(value, str) and bool(re.fullmatch(rule, value))
+    if isinstance(rule, dict):
+        return isinstance(value, dict) and value.keys() == rule.keys() and all(fits(value[k], rule[k]) for k in rule)
+    if isinstance(rule, list) and len(rule) == 2:
+        return isinstance(value, dict) and all(fits(k, rule[0]) and fits(value[k], rule[1]) for k in value)
+    if isinstance(rule, list):
+        return isinstance(value, list) and all(fits(item, rule[0]) for item in value)
+    return type(value) is int and value in rule if isinstance(rule, range) else value is rule
+
+
+def signed_members(release):
+    """All members after packing.json, in their order: name, size, mode, sha256. Refuses what patterns cannot see."""
+    demand(fits(release, RELEASE), 3, "release.json does not keep its schema")
+    days = calendar.monthrange(int(release["created"][:4]), int(release["created"][5:7]))[1]
+    demand(1 <= int(release["created"][8:10]) <= days, 3, "release.json was created on no day of the calendar")
+    shown = {sign for one in release["inputs"].values() for sign in one["description"]} - {"\t", "\n"}
+    demand(not {"Cc", "Cf", "Zl", "Zp"} & set(map(unicodedata.category, shown)), 3, "a text with hidden characters")
+    names, images = [one["path"] for one in release["files"]], [one["name"] for one in release["images"]]
+    services, entries = release["services"], release["entry_points"]
+    used = [(service["image"], images) for service in services.values()]
+    used += [(need, services) for service in services.values() for need in service["needs"]]
+    used += [(one["service"], [n for n in services if services[n]["state"] != "shared"]) for one in entries.values()]
+    used += [(one["entry"], [n for n in entries if entries[n]["protocol"] == "http"]) for one in release["smoke"]]
+    used += [(image, [None, *images]) for image in release["edge"].values()]
+    used += [("templates/" + release["deploy"]["compose"], names)]
+    demand(all(name in known for name, known in used), 3, "release.json names something that is not in it")
+    demand(names == sorted(set(names)) and images == sorted(set(images)), 3, "files or images repeated or not sorted")
+    demand(len({name.lower() for name in names}) == len(names), 3, "names that differ only in case")
+    demand(all(re.fullmatch(HOMES[one["role"]], one["path"]) for one in release["files"]), 3, "a file out of place")
+    demand([name in names for name in LAYOUT] == [bool(images)] * 2, 3, "images without their layout, or the reverse")
+    files = {one["path"]: (one["size"], int(one["mode"], 8), one["digest"][7:]) for one in release["files"]}
+    sizes, kinds = {digest: size for size, _, digest in files.values()}, {}
+    demand(all(sizes[digest] == size for size, _, digest in files.values()), 3, "one digest of two sizes")
+    for image in release["images"]:
+        listed = [(blob, blob["media_type"]) for blob in image["manifests"]] + [(blob, "") for blob in image["blobs"]]
+        demand(len({blob["digest"] for blob, _ in listed}) == len(listed), 3, "a digest twice in one image")
+        demand(image["digest"] in [blob["digest"] for blob in image["manifests"][-1:]], 3, "not the last manifest")
+        for blob, kind in listed:
+            right = sizes.setdefault(blob["digest"][7:], blob["size"]) == blob["size"]
+            demand(right and kinds.setdefault(blob["digest"][7:], kind) == kind, 3, "one digest of two sizes or kinds")
+    order = sorted(files, key=lambda name: (LAYOUT.index(name) if name in LAYOUT else -1, name))
+    blobs = [(f"blobs/sha256/{digest}", sizes[digest], 0o644, digest) for digest in sorted(kinds)]
+    return [(name, *files[name]) for name in order] + blobs
+
+
+def read_head(frames):
+    """The members up to packing.json by their names, each within its cap."""
+    demand(frames.file.peek(4)[:4] == b"\x28\xb5\x2f\xfd", 3, "not a bundle: it does not begin as zstd does")
+    head, name = {}, ""
+    while name != "packing.json":
+        last, block = name, frames.next(512)
+        name, size = block[:100].split(b"\0")[0].decode("ascii"), int(block[124:135], 8)
+        demand(size >= 0 and block == header(name, size, 0o644), 3, "a tar header with more than it needs")
+        right = r"packing\.json|signatures/[a-z0-9][a-z0-9._-]{0,60}\.sigstore\.json" if head else r"release\.json"
+        demand(re.fullmatch(right, name) and (name == "packing.json" or name > last), 3, "a member out of place")
+        demand(size <= (64 * KIB if head else 8 * MIB) and len(head) <= 33, 3, "a member above its cap, or too many")
+        head[name] = b"".join(frames.member(size))
+    return head
+
+
+def check(file, keys, threshold, product, say):
+    """Check all of a bundle, in the order of the page, and say a line for each check."""
+    frames = Frames(file)
+    head = read_head(frames)
+    raw, packing = head.pop("release.json"), head.pop("packing.json")
+    say(f"ok  head: release.json of {len(raw)} bytes, signatures: {len(head)}, packing.json")
+    say(f"ok  signed by sha256:{' sha256:'.join(signers(raw, head.values(), keys, threshold))}")
+    release = json.loads(raw.decode("utf-8"))
+    again = json.dumps(release, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode("utf-8") + b"\n"
+    demand(again == raw, 3, "release.json is not in its canonical spelling, which leaves no room for repeated keys")
+    members = signed_members(release)
+    say(f"ok  release.json: canonical, {len(members)} members listed, sha256:{hashlib.sha256(raw).hexdigest()}")
+    demand(product in (None, release["product"]), 6, "a release of another product")
+    demand(packing == b'{"kind":"full","type":"application/vnd.sealift.packing.v1+json"}\n', 3, "another packing.json")
+    for name, size, mode, digest in members:
+        demand(frames.next(512) == header(name, size, mode), 3, f"not the header that {name} must have")
+        running = hashlib.sha256()
+        for piece in frames.member(size):
+            running.update(piece)
+        demand(running.hexdigest() == digest, 4, f"{name} is not what was signed")
+        say(f"ok  {name}: {size} bytes" + ("" if name.endswith(digest) else f", sha256:{digest}"))
+    demand(not any(frames.next(1024)), 3, "a member that the signed list does not name")
+    table = b"".join(number.to_bytes(4, "little") for pair in frames.seen for number in pair)
+    table += len(frames.seen).to_bytes(4, "little") + b"\0" + bytes.fromhex("b1ea928f")
+    table = bytes.fromhex("5e2a4d18") + len(table).to_bytes(4, "little") + table
+    found = file.read(len(table) + 1)
+    wrong = "the seek table ends too early, does not agree with the frames, or is followed by something"
+    demand(found == table, 4 if table.startswith(found) else 3, wrong)
+    say(f"ok  end: archive closed, seek table agrees with {len(frames.seen)} frames, nothing follows")
+
+
+def judge(path, keys, threshold=1, product=None, say=lambda line: None):
+    """Exit code and reason for one bundle."""
+    try:
+        demand(path.is_file() or not path.exists(), 3, "a folder, pipe or device")
+        with path.open("rb") as file:
+            check(file, keys, threshold, product, say)
+    except (OSError, RecursionError, Refused, ValueError) as error:
+        if isinstance(error, Refused):
+            return error.args
+        return (4, str(error)) if isinstance(error, OSError) else (3, "something in it does not even parse")
+    return 0, "every byte is what the given keys have signed"
+
+
+def main():
+    parser = argparse.ArgumentParser(description="check a sealift bundle with zstd and openssl alone")
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--key", action="append", required=True, type=load_key, help="public key in PEM; repeatable")
+    parser.add_argument("--threshold", type=int, default=1, help="how many of the keys must have signed")
+    parser.add_argument("--product", help="refuse the releases of any other product")
+    if not (shutil.which("zstd") and shutil.which("openssl")):
+        parser.error("zstd and openssl must be installed")
+    options = parser.parse_args()
+    if not 1 <= options.threshold <= len(set(options.key)):
+        parser.error("--threshold must lie between 1 and the number of different keys")
+    code, text = judge(options.bundle, options.key, options.threshold, options.product, print)
+    print(f"{NAMES[code]}: {text}")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
