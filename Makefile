@@ -31,6 +31,10 @@ mutation: setup ## change the verifier in small ways and ask whether a test noti
 	@$(bin)/python -m pip install -q --disable-pip-version-check --require-hashes -r tests/mutation/requirements.lock
 	@nice -n 15 $(bin)/python -m tests.mutation.run $(or $(MINUTES),60) $(MODULES)
 
+fuzz: setup ## coverage-guided fuzzing of all that reads hostile bytes, 10 minutes (FUZZ_SECONDS=600)
+	@$(bin)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r tests/fuzz/requirements.txt
+	@$(bin)/python -m tests.fuzz.fuzz --seconds $(or $(FUZZ_SECONDS),600)
+
 lock: setup ## write requirements.lock again, with the newest releases that pyproject.toml allows
 	@.ci/lock
 

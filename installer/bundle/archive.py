@@ -187,7 +187,7 @@ class BundleReader:
         try:
             header = self.next_header()
         except SealiftError as error:
-            if self._frames.spans or error.id not in ("frame-magic", "truncated") or self.position > 4:
+            if error.id not in ("frame-magic", "truncated") or self.position > 4:
                 raise
             raise SealiftError(
                 "not-a-bundle",

@@ -174,6 +174,7 @@ SPELLING = [
 # fmt: on
 # fmt: off
 CONTENT = [
+    Vector("good-shared-blobs", "two images that share a blob and call its type differently", None, second_image(lambda i: i["blobs"][0].update(media_type="application/vnd.docker.container.image.v1+json"))),
     Vector("type-permit", "a signed permit passed off as a release", "release-type", put("type", to="application/vnd.sealift.permit.v1+json")),
     Vector("type-packing", "a packing passed off as a release", "release-type", put("type", to="application/vnd.sealift.packing.v1+json")),
     Vector("type-version-2", "a release of a format to come", "release-type", put("type", to="application/vnd.sealift.release.v2+json")),

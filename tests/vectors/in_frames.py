@@ -154,6 +154,7 @@ VECTORS = [
     Vector("bomb-hidden", "512 declared, 4 GiB inside", "frame-overflow", bomb(512, 2**32)),
     Vector("bomb-hidden-one", "512 declared, 513 inside", "frame-overflow", bomb(512, 513)),
     Vector("frame-short", "512 declared, 511 inside", "frame-corrupt", bomb(512, 511)),
+    Vector("frame-short-raw", "512 declared, 511 inside, stored raw", "frame-corrupt", by_blocks([block(bytes(511), last=True)])),
     Vector("frame-hollow", "512 declared, nothing inside", "frame-corrupt", bomb(512, 0)),
     Vector("bomb-mebibytes", "a member of 20 bytes in a frame of 8 MiB", "frame-size", bomb(2**23, 2**23)),
     Vector("packed-lies-down", "a compressed block of 512 declared as 511", "frame-size", lying(511, 512)),

@@ -152,6 +152,7 @@ def cut(label: str) -> bytes:
 EXTRA = Member("docs/extra.md", b"not listed\n")
 # fmt: off
 VECTORS = [
+    Vector("cut-first-frame", "the file ends within the first frame", "truncated", whole(lambda b: b[:40])),
     Vector("good-large", "a member of three frames", None, large(lambda f: f)),
     Vector("missing-file", "a listed file is missing", "member-order", without("CHANGELOG.md")),
     Vector("missing-template", "the template is missing", "member-order", without("templates/")),

@@ -1,0 +1,19 @@
+"""One target under libFuzzer, which ends the process: ``python -m tests.fuzz.run TARGET [libFuzzer's arguments]``."""
+
+from __future__ import annotations
+
+import sys
+
+import atheris
+
+
+def main() -> None:
+    """Instrument the installer while it is imported, then fuzz."""
+    with atheris.instrument_imports(include=["installer"]):
+        from tests.fuzz.targets import TARGETS
+    atheris.Setup([sys.argv[0], *sys.argv[2:]], TARGETS[sys.argv[1]])
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""What is fuzzed: each target takes any bytes and holds what its parser promises. All lie behind the signature.
+
+A target may raise nothing: a refusal is a :class:`SealiftError` with a code for bad media, and whatever is taken is
+written back byte for byte, or installs exactly the signed content.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import TypeVar
+
+from installer.bundle.frames import FrameReader
+from installer.bundle.packing import Packing
+from installer.bundle.release import Release
+from installer.bundle.signature import parse_signature, sigstore_bundle
+from installer.bundle.strictjson import canonical, parse, parse_canonical
+from installer.bundle.tarheader import BLOCK, parse_header, tar_header
+from installer.bundle.trust import TrustPolicy
+from installer.errors import ExitCode, SealiftError
+from tests.vectors.forge import RELEASE, Forge, Member, boundaries, file_of, frames_of
+from tests.vectors.judge import installed
+
+REFUSALS = (ExitCode.MALFORMED, ExitCode.CORRUPT, ExitCode.UNTRUSTED, ExitCode.INCOMPATIBLE)
+Taken = TypeVar("Taken")
+
+FORGE = Forge()
+GOOD = FORGE.bytes()
+CONTENT = installed(io.BytesIO(GOOD), FORGE.policy)
+HEAD = boundaries(FORGE.frames())[6]  # behind packing.json
+
+
+def _taken(parse_it: Callable[[], Taken]) -> Taken | None:
+    try:
+        return parse_it()
+    except SealiftError as error:
+        if error.exit_code not in REFUSALS or not error.message.isprintable():
+            raise AssertionError(f"a refusal of another kind: {error.id} {error.message!r}") from error
+        return None
+
+
+def _hold(condition: bool, what: str) -> None:
+    if not condition:
+        raise AssertionError(what)
+
+
+def json(data: bytes) -> None:
+    """Strict JSON, in its canonical spelling or not."""
+    value = _taken(lambda: (parse(data, "x"),))
+    exact = _taken(lambda: (parse_canonical(data, "x"),))
+    _hold(exact is None or canonical(exact[0]) == data, "not written back")
+    _hold(value is None or parse_canonical(canonical(value[0]), "x") == value[0], "not read back")
+
+
+def release(data: bytes) -> None:
+    """release.json."""
+    found = _taken(lambda: Release.parse(data))
+    _hold(found is None or found.to_bytes() == data, "not written back")
+
+
+def packing(data: bytes) -> None:
+    """packing.json."""
+    found = _taken(lambda: Packing.parse(data))
+    _hold(found is None or found.to_bytes() == data, "not written back")
+
+
+def signature(data: bytes) -> None:
+    """A signature file."""
+    found = _taken(lambda: parse_signature(data, "x"))
+    if found is not None:
+        again = sigstore_bundle(found.signature, found.digest, RELEASE.spki)
+        _hold(parse_signature(again, "x").signature == found.signature, "not read back")
+
+
+def root(data: bytes) -> None:
+    """The root of trust, up to its own signatures, which no input can have."""
+    _taken(lambda: TrustPolicy.from_root(data, "x"))
+
+
+def header(data: bytes) -> None:
+    """A tar header whose checksum is right."""
+    block = bytearray(data[:BLOCK].ljust(BLOCK, b"\0"))
+    total = sum(block) - sum(block[148:156]) + 8 * ord(" ")
+    block[148:156] = f"{total:06o}\0 ".encode("ascii")
+    found = _taken(lambda: parse_header(bytes(block)))
+    _hold(found is None or tar_header(*found) == block, "not written back")
+
+
+def frame(data: bytes) -> None:
+    """Frames, read and passed over."""
+    reader = FrameReader(io.BytesIO(data))
+    content = _taken(reader.read)
+    _hold(content is None or len(content) == reader.spans[0].content, "another size than declared")
+    other = FrameReader(io.BytesIO(data))
+    _taken(other.skip)
+    _hold(content is None or other.spans == reader.spans, "read and skip disagree")
+    _taken(reader.finish)
+
+
+def tail(data: bytes) -> None:
+    """Any bytes behind the head of a signed bundle."""
+    _whole(GOOD[:HEAD] + data)
+
+
+def patch(data: bytes) -> None:
+    """The signed bundle with a stretch replaced: two bytes say where, one how much."""
+    place, length = int.from_bytes(data[:2], "little") % len(GOOD), data[2] if len(data) > 2 else 0
+    _whole(GOOD[:place] + data[3:] + GOOD[place + length :])
+
+
+def members(data: bytes) -> None:
+    """Members in another order, more or fewer, validly framed: each byte names one, or makes a new one."""
+    good, chosen = FORGE.members(), []
+    for place, byte in enumerate(data[:40]):
+        name = data[place + 1 : place + 9].decode("latin-1")
+        new = Member(name if name.isascii() and name and "\0" not in name else "new", data[place + 9 : place + 99])
+        chosen.append(good[byte] if byte < len(good) else new)
+    _whole(file_of(frames_of(chosen)))
+
+
+def signed(data: bytes) -> None:
+    """release.json, signed by the trusted key, at the head of a bundle."""
+    _taken(lambda: installed(io.BytesIO(Forge(raw=data).bytes()), FORGE.policy))
+
+
+def _whole(data: bytes) -> None:
+    held = _taken(lambda: installed(io.BytesIO(data), FORGE.policy))
+    _hold(held is None or held == CONTENT, "something else would be installed")
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    target.__name__: target
+    for target in (frame, header, json, members, packing, patch, release, root, signature, signed, tail)
+}
