@@ -16,10 +16,11 @@ from bundler import build as building
 from bundler import check as checking
 from bundler import scaffold, trust
 from bundler.cache import wide_cache
+from bundler.countersign import countersign, read_subject
 from bundler.lint import lint as lint_manifest
 from bundler.program import build_program
 from bundler.recipe import Recipe
-from bundler.sign import Passphrase, generate, load_keys, passphrase_from
+from bundler.sign import Passphrase, generate, load_key, load_keys, passphrase_from
 from bundler.verification import contents, inspect_media, verify_media
 from installer.bundle.trust import ANY_PRODUCT, TrustPolicy, read_public_key
 from installer.errors import SealiftError
@@ -189,8 +190,26 @@ def verify(
     policy = _policy(trust_root, key)
     if policy.expires is not None and policy.expires < datetime.now(UTC):
         talk.warn(f"{policy.origin} has expired on {policy.expires:%Y-%m-%d}: ask for a newer root")
-    found = verify_media(file, policy, talk)
+    found = verify_media(file, policy, talk, demands_program=trust_root is not None)
     talk.result(found.table(), found.as_json())
+
+
+@app.command()
+def sign(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a bundle, or the media folder")],
+    key: Annotated[Path, typer.Option("--key", metavar="KEY", envvar="SEALIFT_KEY", help="private key")],
+    name: Annotated[str | None, typer.Option("--name", help="what the signature is called; else as the key")] = None,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Add one more signature to the media folder. Shows what is signed first; the bundle stays as it is."""
+    talk: Talk = context.obj
+    subject = read_subject(file)
+    for line in subject.lines():
+        talk.say(line)
+    signer = load_key(key, _passphrase(passphrase_file, talk))
+    made = countersign(subject, signer, name)
+    talk.result(made.table(subject), made.as_json(subject))
 
 
 @app.command()

@@ -9,18 +9,28 @@ from pathlib import Path
 from typing import Final
 
 from bundler.collect.files import PROGRAM_PATH
+from bundler.countersign import PROGRAM_SIGNATURE
 from bundler.kit import PROGRAM
 from installer.bundle.archive import BundleReader, Head, locate_bundle
+from installer.bundle.beside import (
+    Beside,
+    PassedOver,
+    read_signature_files,
+    verify_with_countersignatures,
+    weigh,
+)
 from installer.bundle.digest import Digest
 from installer.bundle.release import Release
 from installer.bundle.signature import parse_signature
 from installer.bundle.trust import TrustPolicy
-from installer.bundle.verify import VerifiedRelease, check_content, verify_release
+from installer.bundle.verify import VerifiedRelease, check_content
 from installer.errors import SealiftError
 from installer.talk import Table, Talk, size
 
 CHECKED: Final = ("signatures", "release.json", "files", "images", "archive")
 BESIDE: Final = "install beside the bundle"
+SIGNED_PROGRAM: Final = "signature of install"
+_NOT_BY_THEM: Final = frozenset({"unsigned", "no-valid-signature", "threshold-not-met"})
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,7 @@ class Verification:
     verified: VerifiedRelease
     checked: tuple[str, ...]
     not_checked: tuple[str, ...]
+    passed_over: tuple[PassedOver, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         release = self.verified.release
@@ -41,6 +52,9 @@ class Verification:
             "signers": [{"key": str(signer.key), "name": signer.name} for signer in self.verified.signers],
             "checked": list(self.checked),
             "not_checked": list(self.not_checked),
+            "passed_over": [
+                {"name": item.name, "id": item.error.id, "message": item.error.message} for item in self.passed_over
+            ],
         }
 
     def table(self) -> Table:
@@ -52,26 +66,60 @@ class Verification:
             ("trusted by", self.verified.policy_origin),
             ("checked", ", ".join(self.checked)),
             ("not checked", ", ".join(self.not_checked) or "nothing left"),
+            *(("passed over", item.line()) for item in self.passed_over),
         ]
         return Table(("", ""), tuple(rows))
 
 
-def verify_media(path: Path, policy: TrustPolicy, talk: Talk) -> Verification:
+def verify_media(path: Path, policy: TrustPolicy, talk: Talk, *, demands_program: bool = False) -> Verification:
     """Check every byte of a bundle, and of the program beside it when ``path`` is the media folder.
 
+    ``demands_program``: the policy says who may sign the program, so it must be signed by them. A policy of one key
+    says so only of releases: where that key has not signed the program, this is reported as not checked.
     Raises what :mod:`installer.bundle.verify` raises; ``digest-mismatch`` (4) for another program.
     """
-    with BundleReader(locate_bundle(path)) as reader:
-        verified = verify_release(reader, policy)
+    bundle = locate_bundle(path)
+    with BundleReader(bundle) as reader:
+        verified, passed_over = verify_with_countersignatures(reader, policy, bundle)
         with talk.progress(f"checking {reader.path.name}", reader.size) as meter:
             check_content(reader, verified, progress=meter.advance)
-    program = locate_bundle(path).parent / PROGRAM
+    program = bundle.parent / PROGRAM
     if not program.exists():
-        return Verification(verified, CHECKED, ())
+        return Verification(verified, CHECKED, (), passed_over)
     if not path.is_dir():
-        return Verification(verified, CHECKED, (BESIDE,))
+        return Verification(verified, CHECKED, (BESIDE,), passed_over)
     _check_program(program, verified.release)
-    return Verification(verified, (*CHECKED, BESIDE), ())
+    signed, more = _program_is_signed(program, policy, demands_program)
+    checked = (*CHECKED, BESIDE, *((SIGNED_PROGRAM,) if signed else ()))
+    return Verification(verified, checked, () if signed else (SIGNED_PROGRAM,), (*passed_over, *more))
+
+
+def _program_is_signed(program: Path, policy: TrustPolicy, demanded: bool) -> tuple[bool, tuple[PassedOver, ...]]:
+    """Whether the installer role's threshold has signed ``program``, and what did not count.
+
+    Raises ``unsigned``, ``signature-…``, ``no-valid-signature``, ``threshold-not-met`` (5), about the program.
+    """
+    payload = program.read_bytes()
+    found = read_signature_files(program.parent, PROGRAM_SIGNATURE, "", strays=False)
+    weighed = weigh(found, payload, {}, policy, "installer")
+    try:
+        policy.judge("installer", payload, weighed.files)
+    except SealiftError as error:
+        if not demanded and error.id in _NOT_BY_THEM and not _forged(weighed):
+            return False, weighed.passed_over
+        first = next((item.error for item in weighed.passed_over if error.id == "unsigned"), error)
+        raise SealiftError(
+            first.id,
+            f"{PROGRAM}: {first.message}",
+            hint=error.hint,
+            details=tuple(item.line() for item in weighed.passed_over),
+        ) from error
+    return True, weighed.passed_over
+
+
+def _forged(weighed: Beside) -> bool:
+    """Whether somebody passes something off as signed by a trusted key, or over this program."""
+    return any(item.error.id in ("signature-wrong", "signature-of-another") for item in weighed.passed_over)
 
 
 def inspect_media(path: Path) -> tuple[Table, dict[str, object]]:

@@ -141,7 +141,7 @@ def verify(
     talk: Talk = context.obj
     media = open_media(path, load_policy(_Places.state_dir))
     for item in media.passed_over:
-        talk.warn(item.line())
+        (talk.say if item.is_by_a_stranger else talk.warn)(item.line())
     with talk.progress("verify", media.size) as meter:
         media.read([], progress=meter.advance)
     show_verified(talk, media.verified)

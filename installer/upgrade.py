@@ -54,7 +54,7 @@ def upgrade(request: Request, talk: Talk, approve: Approve) -> Outcome:
     policy = load_policy(request.state_dir)
     media = open_media(request.media, policy)
     for item in media.passed_over:
-        talk.warn(item.line())
+        (talk.say if item.is_by_a_stranger else talk.warn)(item.line())
     release = media.release
     name = f"{release.product} {release.version}"
     talk.say(f"{name}, signed by {', '.join(signer.name for signer in media.verified.signers)}")

@@ -38,6 +38,11 @@ class PassedOver:
     name: str
     error: SealiftError
 
+    @property
+    def is_by_a_stranger(self) -> bool:
+        """Sound, by somebody whom this policy does not name: nothing is wrong."""
+        return self.error.id == "no-valid-signature"
+
     def line(self) -> str:
         """For people. The name may hold anything: it is shown in ASCII."""
         return f"{ascii(self.name)[1:-1][:100]} does not count ({self.error.id}): {self.error.message}"
