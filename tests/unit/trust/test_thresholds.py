@@ -22,7 +22,7 @@ def names(rule: TrustPolicy, files: dict[str, bytes], role: str = "release") -> 
     return {signer.name for signer in rule.judge(role, PAYLOAD, files)}
 
 
-@pytest.mark.parametrize("pair", combinations(TEAM, 2))
+@pytest.mark.parametrize("pair", list(combinations(TEAM, 2)))
 def test_any_two_of_three_are_enough(pair: tuple[str, str]) -> None:
     assert names(TWO_OF_THREE, signed(*pair)) == set(pair)
 
