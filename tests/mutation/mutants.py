@@ -31,8 +31,8 @@ class Mutant:
 
     name: str
     code: int | None
-    before: ast.stmt
-    after: ast.stmt
+    before: ast.FunctionDef
+    after: ast.FunctionDef
 
     @property
     def place(self) -> str:
@@ -44,7 +44,7 @@ class Mutant:
     @cached_property
     def change(self) -> str:
         """The lines that differ, in one line: ``old → new``."""
-        before, after = (_body(tree) for tree in (self.before, self.after))
+        before, after = (_lines(tree) for tree in (self.before, self.after))
         found = list(difflib.ndiff(before, after))
         old, new = (" ".join(line[2:].strip() for line in found if line.startswith(mark)) for mark in "-+")
         return f"{old} → {new}"
@@ -52,7 +52,12 @@ class Mutant:
     @property
     def changes_words_alone(self) -> bool:
         """Whether nothing differs but the message or the hint of a refusal: its id stays, and so does when it comes."""
-        return _without_words(self.before) == _without_words(self.after)
+        return _without_words(self.before, 1) == _without_words(self.after, 1)
+
+    @property
+    def changes_what_is_refused(self) -> bool:
+        """Whether more differs than the id of a refusal: these can weaken a check."""
+        return _without_words(self.before, 0) != _without_words(self.after, 0)
 
 
 def read(folder: Path, module: str) -> Iterator[Mutant]:
@@ -70,14 +75,16 @@ def read(folder: Path, module: str) -> Iterator[Mutant]:
         yield Mutant(name, code, original, functions[mangled])
 
 
-def _body(tree: ast.stmt) -> list[str]:
-    """The lines of a function below its first, whose name differs anyway."""
-    lines = ast.unparse(tree).splitlines()
-    return lines[next(number for number, line in enumerate(lines) if line.startswith("def ")) + 1 :]
+def _lines(tree: ast.FunctionDef) -> list[str]:
+    """A function's lines, without the name that mutmut gave it."""
+    return ast.unparse(tree).replace(tree.name, tree.name.rpartition("ǁ")[2].partition("__mutmut_")[0]).splitlines()
 
 
 class _Silence(ast.NodeTransformer):
-    """Takes the words out of refusals."""
+    """Takes the words out of refusals, and with ``kept`` 0 the ids too."""
+
+    def __init__(self, kept: int) -> None:
+        self._kept = kept
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         node.name = ""
@@ -87,10 +94,10 @@ class _Silence(ast.NodeTransformer):
         self.generic_visit(node)
         called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         if called in _ID_FIRST | _WORDS_ONLY:
-            node.args = node.args[:1] if called in _ID_FIRST else []
+            node.args = node.args[: self._kept] if called in _ID_FIRST else []
             node.keywords = []
         return node
 
 
-def _without_words(tree: ast.stmt) -> str:
-    return ast.dump(_Silence().visit(copy.deepcopy(tree)))
+def _without_words(tree: ast.FunctionDef, kept: int) -> str:
+    return ast.dump(_Silence(kept).visit(copy.deepcopy(tree)))

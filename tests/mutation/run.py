@@ -60,10 +60,11 @@ def main(words: list[str]) -> int:
     end = time.monotonic() + 60 * minutes
     if not (FOLDER / "mutants").exists():
         mutmut(["installer.bundle.digest.*"], end)  # makes all mutants, and tries those of the smallest module
-    for module in modules:
-        waiting = [mutant.name for mutant in mutants([module]) if is_asked(mutant) and mutant.code not in KILLED | LATE]
-        if waiting and time.monotonic() < end:
-            mutmut(waiting, end)
+    for weakening in (True, False):
+        for module in modules:
+            waiting = [mutant.name for mutant in untried([module]) if mutant.changes_what_is_refused is weakening]
+            if waiting and time.monotonic() < end:
+                mutmut(waiting, end)
     return report([mutant for mutant in mutants(modules) if is_asked(mutant)])
 
 
@@ -92,6 +93,11 @@ def mutmut(names: list[str], end: float) -> None:
 def mutants(modules: Iterable[str]) -> list[Mutant]:
     """All mutants of these modules."""
     return [mutant for module in modules for mutant in read(FOLDER / "mutants", module)]
+
+
+def untried(modules: Iterable[str]) -> list[Mutant]:
+    """Those to try now; survivors are tried again, for there may be a new test."""
+    return [mutant for mutant in mutants(modules) if is_asked(mutant) and mutant.code not in KILLED | LATE]
 
 
 def is_asked(mutant: Mutant) -> bool:
