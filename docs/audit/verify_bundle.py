@@ -222,7 +222,7 @@ def signed_members(release):
 
 def read_head(frames):
     """The members up to packing.json by their names, each within its cap."""
-    demand(frames.file.peek(4)[:4] == b"\x28\xb5\x2f\xfd", 3, "not a bundle: it does not begin as zstd does")
+    demand(re.match(rb"(?s)\x28\xb5\x2f\xfd.", frames.file.peek(5)), 3, "not a bundle: it does not begin as zstd does")
     head, name = {}, ""
     while name != "packing.json":
         last, block = name, frames.next(512)

@@ -243,6 +243,15 @@ def unpacked(bundle: Path) -> bytes:
     return subprocess.run(["zstd", "-dcq", bundle], capture_output=True, check=True).stdout
 
 
+@pytest.mark.parametrize("length", range(6))
+def test_calls_a_file_of_a_few_bytes_no_bundle(
+    built: Built, keys: Path, tmp_path: Path, length: int, auditor: Any
+) -> None:
+    (tmp_path / "few").write_bytes(built.bundle.read_bytes()[:length])
+    code, _ = auditor.judge(tmp_path / "few", [auditor.load_key(keys / "release.pub")])
+    assert code == (MALFORMED if length < 5 else CORRUPT)
+
+
 @pytest.mark.parametrize("more", [b"\0", b"x" * 512, bytes.fromhex("502a4d1800000000")])
 def test_refuses_anything_behind_the_end(built: Built, keys: Path, tmp_path: Path, more: bytes) -> None:
     longer = tmp_path / "longer"
