@@ -34,11 +34,14 @@ NEEDED: Final = (
     "tests/conftest.py",
     "tests/unit/__init__.py",
     "tests/vectors",
+    "tests/mutation/__init__.py",
 )
 # The quick ones. Those that alter thousands of bytes, start programs or draw at random would only take longer.
-TESTS: Final = [f"tests/unit/bundle/test_{name}.py" for name in ("bundle_reading", "vectors", "mutants")]
-# These look at the vectors or the clock, not at what the verifier answers.
-SLOW: Final = "not (no_two or written_for_other or bounded_memory)"
+TESTS: Final = [
+    "tests/unit/bundle/test_mutants.py",
+    "tests/unit/bundle/test_bundle_reading.py",
+    "tests/mutation/killer.py",
+]
 OUTCOMES: Final = {"killed": "killed", "late": "ran out of time", "survived": "survived", "left": "not tried"}
 CONFIGURATION: Final = f"""
 [tool.mutmut]
@@ -48,7 +51,7 @@ also_copy = ["bundler", "installer"]
 pytest_add_cli_args_test_selection = {TESTS}
 timeout_multiplier = 4
 timeout_constant = 2
-pytest_add_cli_args = ["-p", "no:cacheprovider", "--hypothesis-seed=0", "-k", "{SLOW}"]
+pytest_add_cli_args = ["-p", "no:cacheprovider", "--hypothesis-seed=0"]
 """
 
 
@@ -58,8 +61,7 @@ def main(words: list[str]) -> int:
     modules = words[1:] or list(MODULES)
     prepare()
     end = time.monotonic() + 60 * minutes
-    if not (FOLDER / "mutants").exists():
-        mutmut(["installer.bundle.digest.*"], end)  # makes all mutants, and tries those of the smallest module
+    mutmut(["installer.bundle.digest.*"], end)  # makes the mutants of what has changed, and tries the smallest module
     for weakening in (True, False):
         for module in modules:
             waiting = [mutant.name for mutant in untried([module]) if mutant.changes_what_is_refused is weakening]

@@ -1,15 +1,80 @@
-"""What nothing else noticed when the verifier was changed by one word: see docs/mutation.md."""
+"""What no other test noticed when the verifier was changed by a word: see docs/mutation.md."""
 
 from __future__ import annotations
 
 import hashlib
+import io
+import re
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from installer.bundle.archive import BundleReader
+from installer.bundle.content import Sink, Writer
 from installer.bundle.digest import Digest
+from installer.bundle.release import Descriptor, File
+from installer.bundle.trust import MAX_ROOT_BYTES, TrustPolicy
+from installer.bundle.verify import VerifiedRelease, check_content, verify_release
 from installer.errors import SealiftError
+from tests.vectors.catalogue import HOSTILE
+from tests.vectors.forge import RELEASE, SECOND, STRANGER, Forge, Member, file_of, frames_of, root_of
+from tests.vectors.judge import installed
+from tests.vectors.vector import Vector
 
 HEX = hashlib.sha256(b"x").hexdigest()
+
+
+class Choosy(Sink):
+    """Wants one kind of member, and keeps nothing."""
+
+    def __init__(self, wanted: Callable[[File | Descriptor], bool]) -> None:
+        self._wanted = wanted
+
+    def open(self, member: File | Descriptor) -> Writer | None:
+        return Forgetful() if self._wanted(member) else None
+
+    def close(self) -> None:
+        """Nothing is pending."""
+
+
+class Forgetful(Writer):
+    def write(self, chunk: bytes) -> None:
+        """Forgotten."""
+
+    def finish(self) -> None:
+        """Forgotten."""
+
+    def abort(self) -> None:
+        """Forgotten."""
+
+
+def refusal(run: Callable[[], object]) -> SealiftError:
+    with pytest.raises(SealiftError) as caught:
+        run()
+    return caught.value
+
+
+def checked(data: bytes, *sinks: Sink, quick: bool = False) -> tuple[VerifiedRelease, tuple[str, ...], list[int]]:
+    """The verified release, what was not checked, and every report of progress."""
+    steps: list[int] = []
+    policy = TrustPolicy.from_root(root_of(RELEASE), "root.json")
+    with BundleReader.from_file(io.BytesIO(data), "x.bundle.tar.zst") as reader:
+        verified = verify_release(reader, policy)
+        left = check_content(reader, verified, sinks, progress=steps.append, quick=quick)
+    return verified, left, steps
+
+
+def damaged(name: str) -> bytes:
+    """A bundle that is well made in all but the bytes of one member."""
+    members = [
+        replace(member, data=bytes(len(member.data) - 1) + b"!") if member.name == name else member
+        for member in Forge().members()
+    ]
+    return file_of(frames_of(members))
+
+
+CONTENT = [name for name, data in Forge().content.items() if data]
 
 
 def test_reads_the_one_spelling_of_a_digest() -> None:
@@ -24,6 +89,95 @@ def test_reads_the_one_spelling_of_a_digest() -> None:
      f"sha512:{HEX}", f" sha256:{HEX}"],
 )  # fmt: skip
 def test_refuses_another_spelling_of_a_digest(text: str) -> None:
-    with pytest.raises(SealiftError) as caught:
-        Digest.parse(text)
-    assert caught.value.id == "digest-malformed"
+    assert refusal(lambda: Digest.parse(text)).id == "digest-malformed"
+
+
+@pytest.mark.parametrize("name", CONTENT)
+def test_checks_every_member_although_nobody_wants_it(name: str) -> None:
+    error = refusal(lambda: checked(damaged(name)))
+    assert (error.id, name in error.message) == ("digest-mismatch", True)
+    error = refusal(lambda: checked(damaged(name), Choosy(lambda member: False)))
+    assert error.id == "digest-mismatch"
+
+
+@pytest.mark.parametrize("name", CONTENT)
+def test_quick_checks_what_is_wanted_and_names_the_rest(name: str) -> None:
+    digest = str(Digest.of(Forge().content[name]))
+    wants = Choosy(lambda member: member.digest == digest)
+    assert refusal(lambda: checked(damaged(name), wants, quick=True)).id == "digest-mismatch"
+    _, left, _ = checked(Forge().bytes(), wants, quick=True)
+    assert left == tuple(other for other in Forge().content if other != name)
+    _, left, _ = checked(damaged(name), Choosy(lambda member: member.digest != digest), quick=True)
+    assert left == (name,)
+
+
+def test_reports_progress_as_bytes_that_were_passed() -> None:
+    data = Forge().bytes()
+    _, left, steps = checked(data)
+    assert (left, min(steps) >= 0) == ((), True)
+    table = 8 + 8 * len(Forge().frames()) + 9
+    assert sum(steps) == len(data) - table - len(Forge().frames()[-1].data)
+
+
+def test_verified_release_carries_what_was_judged() -> None:
+    forge = Forge(keys=(RELEASE, STRANGER))
+    verified, _, _ = checked(forge.bytes())
+    assert verified.raw == forge.statement
+    assert verified.digest == Digest.of(forge.statement)
+    assert verified.signatures == forge.signatures
+    assert verified.policy_origin == "root.json"
+    assert [(signer.key, signer.name) for signer in verified.signers] == [(Digest.of(RELEASE.spki), "release")]
+
+
+def test_one_key_speaks_for_releases_and_the_installer() -> None:
+    policy = TrustPolicy.from_key(RELEASE.pem, "release.pub")
+    assert (policy.origin, policy.product, sorted(policy.roles)) == ("release.pub", None, ["installer", "release"])
+    signature = {"install.sigstore.json": RELEASE.signature_file(b"program")}
+    assert [signer.name for signer in policy.judge("installer", b"program", signature)] == ["release.pub"]
+    error = refusal(lambda: TrustPolicy.from_key(b"no key", "release.pub"))
+    assert (error.id, "release.pub" in error.message) == ("key-unreadable", True)
+
+
+def test_takes_a_root_of_just_the_greatest_size() -> None:
+    root = root_of(RELEASE)
+    full = root + b" " * (MAX_ROOT_BYTES - len(root))
+    assert TrustPolicy.from_root(full, "root.json").product == "p"
+    assert refusal(lambda: TrustPolicy.from_root(full + b" ", "root.json")).id == "root-too-large"
+
+
+def test_says_who_has_signed_and_who_has_not() -> None:
+    forge = Forge()
+    short = {key.name: f"{key.name} ({Digest.of(key.spki).short})" for key in (RELEASE, SECOND)}
+    policy = TrustPolicy.from_root(root_of(RELEASE, SECOND, threshold=2), "root.json")
+    error = refusal(lambda: policy.judge("release", forge.statement, forge.signatures))
+    everybody, nobody_else = error.hint.split(";")
+    assert everybody.startswith("root.json wants 2 of: ")
+    assert set(everybody.removeprefix("root.json wants 2 of: ").split(", ")) == set(short.values())
+    assert short["second"] in nobody_else and short["release"] not in nobody_else
+    signatures = {f"signatures/{key.name}": key.signature_file(forge.statement) for key in (STRANGER,)}
+    error = refusal(lambda: policy.judge("release", forge.statement, signatures))
+    assert f"(signed by {Digest.of(STRANGER.spki).short})" in error.message
+    assert "root.json wants 2 of" in error.hint
+
+
+def test_refuses_in_words_and_names_no_nothing() -> None:
+    for vector in HOSTILE:
+        error = refused_vector(vector)
+        assert error.message, vector.name
+        assert not re.search(r"\bNone\b|XX", error.message + " " + error.hint), f"{vector.name}: {error.message}"
+
+
+def refused_vector(vector: Vector) -> SealiftError:
+    """What the verifier says of a hostile vector."""
+    bundle, root = vector.make(), vector.root()
+    return refusal(lambda: installed(io.BytesIO(bundle), TrustPolicy.from_root(root, "root.json")))
+
+
+def test_names_the_place_where_another_member_stands() -> None:
+    members = Forge().members()
+    surplus = [*members, Member("docs/more.md", b"x")]
+    error = refusal(lambda: checked(file_of(frames_of(surplus))))
+    assert (error.id, "docs/more.md" in error.message) == ("member-unexpected", True)
+    swapped = [*members[:3], members[4], members[3], *members[5:]]
+    error = refusal(lambda: checked(file_of(frames_of(swapped))))
+    assert error.message == f"the bundle holds {members[4].name} where {members[3].name} must be"
