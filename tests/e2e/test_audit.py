@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -263,6 +264,37 @@ def test_tells_media_that_cannot_be_read_from_what_is_no_file(keys: Path, tmp_pa
     for path, wanted in ((tmp_path / "none", CORRUPT), (tmp_path, MALFORMED)):
         code, lines = verify(path, f"--key={keys / 'release.pub'}")
         assert code == wanted and lines[-1].startswith("REFUSED")
+
+
+MEASURED = """
+import runpy, sys
+del sys.argv[0]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    print(*[line for line in open("/proc/self/status") if line.startswith("VmHWM")])
+"""
+
+
+def bomb() -> bytes:
+    """A head whose release.json, nobody's yet, is one frame of 8 MiB with blocks for a gibibyte."""
+    block = (1 | 3 << 2 | 2**17 << 4).to_bytes(3, "little") + b"A\0"  # 128 KiB of one letter, no sequence
+    count = 8 * 1024 + 8
+    blocks = (((len(block) << 3 | 2 << 1 | (at == count - 1)).to_bytes(3, "little") + block) for at in range(count))
+    frame = bytes.fromhex("28b52ffd8068") + (8 << 20).to_bytes(4, "little") + b"".join(blocks)
+    info = tarfile.TarInfo("release.json")
+    info.size = 8 << 20
+    stored = bytes.fromhex("28b52ffd600001") + (512 << 3 | 1).to_bytes(3, "little") + info.tobuf(tarfile.GNU_FORMAT)
+    return stored + frame
+
+
+def test_holds_one_frame_whatever_a_file_unpacks_to(keys: Path, tmp_path: Path) -> None:
+    (tmp_path / "bomb").write_bytes(bomb())
+    words = [VERIFIER, "--key", keys / "release.pub", tmp_path / "bomb"]
+    command = [sys.executable, "-I", "-S", "-c", MEASURED, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == CORRUPT
+    assert int(done.stdout.split("VmHWM:")[1].split()[0]) < 64 * 1024
 
 
 def test_takes_no_key_but_p256_in_one_spelling(built: Built, tmp_path: Path) -> None:
