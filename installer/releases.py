@@ -18,10 +18,11 @@ from typing import Final
 
 from installer.bundle.digest import Digest
 from installer.bundle.release import Release
+from installer.bundle.signature import MAX_SIGNATURES
 from installer.bundle.strictjson import canonical, parse
 from installer.bundle.trust import TrustPolicy
 from installer.bundle.verify import VerifiedRelease, verify_statement
-from installer.durable import make_folder, write_folder
+from installer.durable import make_folder, write_durably, write_folder
 from installer.errors import SealiftError
 from installer.state import ReleaseRef
 
@@ -68,6 +69,32 @@ def keep(
     # 0644 inside a 0700 folder: containers read their bind-mounted configuration as users of their own.
     write_folder(folder, {path: (data, 0o644) for path, data in content.items()})
     return KeptRelease(verified, ref, folder)
+
+
+def add_signatures(state_dir: Path, ref: ReleaseRef, verified: VerifiedRelease) -> tuple[str, ...]:
+    """Keep signatures that came after the release was kept; names of the new files. Nothing is written without any.
+
+    So a host whose root begins to demand a customer's signature gets it from the same release, countersigned.
+    Raises ``kept-release-damaged`` (4).
+    """
+    folder = release_folder(state_dir, ref)
+    try:
+        listed: dict[str, str] = parse((folder / _LIST).read_bytes(), _LIST)
+    except (OSError, SealiftError) as error:
+        raise _damaged(ref, folder, str(error)) from error
+    here = {digest for path, digest in listed.items() if path.startswith("signatures/")}
+    new = {
+        f"signatures/later-{digest.hex[:32]}.sigstore.json" if path in listed else path: data
+        for path, data in verified.signatures.items()
+        if str(digest := Digest.of(data)) not in here
+    }
+    names = tuple(new)[: max(0, MAX_SIGNATURES - len(here))]
+    for name in names:
+        write_durably(folder / name, new[name], 0o644)
+        listed[name] = str(Digest.of(new[name]))
+    if names:
+        write_durably(folder / _LIST, canonical(listed), 0o644)
+    return names
 
 
 def load_kept(state_dir: Path, ref: ReleaseRef, policy: TrustPolicy) -> KeptRelease:

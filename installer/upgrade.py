@@ -24,7 +24,7 @@ from installer.performers import Host, Incoming, Performer
 from installer.plan import Plan
 from installer.planning import choose_product, plan_upgrade, rollback_target
 from installer.preflight import check_host
-from installer.releases import RENDERED, list_kept, load_kept, ref_of
+from installer.releases import RENDERED, add_signatures, list_kept, load_kept, ref_of
 from installer.rendering import BASE_DIGEST_FILE, render_release, wanted_secrets
 from installer.report import Outcome
 from installer.secretfiles import planned_secrets
@@ -67,6 +67,8 @@ def upgrade(request: Request, talk: Talk, approve: Approve) -> Outcome:
         ref = ref_of(media.verified, rendered.files)
         host = Host(request.state_dir, site, talk, inventory)
         if serves(host, product, ref):
+            if not request.dry_run:
+                add_signatures(request.state_dir, ref, media.verified)
             return _outcome("unchanged", product, ref, began)
         coming = Coming(release, ref, rendered.base_digest, rendered.secrets)
         scene = look(host, state, product, coming, policy)

@@ -15,10 +15,11 @@ from bundler.verification import verify_media
 from installer.bundle.archive import BundleReader
 from installer.bundle.beside import read_countersignatures
 from installer.bundle.signature import MAX_SIGNATURE_BYTES
+from installer.bundle.verify import verify_statement
 from installer.durable import make_folder
 from installer.errors import SealiftError
 from installer.media import open_media
-from installer.releases import keep, load_kept
+from installer.releases import add_signatures, keep, load_kept
 from tests.unit.trust.keys import key, policy
 from tests.unit.trust.media import QUIET, Stick, changed, make_kit
 
@@ -304,6 +305,46 @@ def test_host_keeps_a_countersignature_that_only_tomorrows_root_trusts(stick: St
     media = open_media(stick.folder, VENDOR)
     kept = keep(tmp_path / "state", media.verified, media.files, {})
     assert len(load_kept(tmp_path / "state", kept.ref, BOTH).verified.signers) == 2
+
+
+def test_host_that_runs_a_release_takes_signatures_that_come_later(stick: Stick, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    first = open_media(stick.folder, VENDOR)
+    kept = keep(state, first.verified, first.files, {})
+    with pytest.raises(SealiftError) as caught:
+        load_kept(state, kept.ref, BOTH)
+    assert caught.value.id == "threshold-not-met"
+    stick.sign("customer", "release-2")
+    countersigned = open_media(stick.folder, BOTH)
+    assert add_signatures(state, kept.ref, countersigned.verified) == ("signatures/release-2.sigstore.json",)
+    assert len(load_kept(state, kept.ref, BOTH).verified.signers) == 2
+    assert add_signatures(state, kept.ref, countersigned.verified) == ()
+
+
+def test_host_keeps_32_signatures_at_most_and_a_later_one_of_a_name_that_is_taken(stick: Stick, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    for number in range(31):
+        stick.put(f"s{number:02}.sigstore.json", proof(f"s{number}", stick.statement))
+    first = open_media(stick.folder, VENDOR)
+    kept = keep(state, first.verified, first.files, {})
+    stick.put("s00.sigstore.json", proof("customer", stick.statement))
+    assert add_signatures(state, kept.ref, open_media(stick.folder, VENDOR).verified) == ()
+    few = keep(state, verify_statement(stick.statement, signed_by_release(stick), VENDOR), {}, {"a": b""})
+    (name,) = add_signatures(state, few.ref, verify_statement(stick.statement, renamed(stick), BOTH))
+    assert name.startswith("signatures/later-")
+    assert len(load_kept(state, few.ref, BOTH).verified.signers) == 2
+
+
+def signed_by_release(stick: Stick) -> dict[str, bytes]:
+    return {"signatures/a.sigstore.json": proof("release", stick.statement)}
+
+
+def renamed(stick: Stick) -> dict[str, bytes]:
+    """The customer's under the name that the vendor's had."""
+    return {
+        "signatures/a.sigstore.json": proof("customer", stick.statement),
+        "signatures/b.sigstore.json": proof("release", stick.statement),
+    }
 
 
 def test_host_refuses_media_whose_countersignature_is_gone(stick: Stick) -> None:
