@@ -18,7 +18,7 @@ from installer.bundle.trust import MAX_ROOT_BYTES, TrustPolicy
 from installer.bundle.verify import VerifiedRelease, check_content, verify_release
 from installer.errors import SealiftError
 from tests.vectors.catalogue import HOSTILE
-from tests.vectors.forge import RELEASE, SECOND, STRANGER, Forge, Member, file_of, frames_of, root_of
+from tests.vectors.forge import INSTALLER, RELEASE, SECOND, STRANGER, Forge, Member, file_of, frames_of, root_of
 from tests.vectors.judge import installed
 from tests.vectors.vector import Vector
 
@@ -61,7 +61,10 @@ def checked(data: bytes, *sinks: Sink, quick: bool = False) -> tuple[VerifiedRel
     policy = TrustPolicy.from_root(root_of(RELEASE), "root.json")
     with BundleReader.from_file(io.BytesIO(data), "x.bundle.tar.zst") as reader:
         verified = verify_release(reader, policy)
-        left = check_content(reader, verified, sinks, progress=steps.append, quick=quick)
+        if quick:
+            left = check_content(reader, verified, sinks, progress=steps.append, quick=True)
+        else:  # as everybody calls it who says nothing
+            left = check_content(reader, verified, sinks, progress=steps.append)
     return verified, left, steps
 
 
@@ -147,17 +150,19 @@ def test_takes_a_root_of_just_the_greatest_size() -> None:
 
 def test_says_who_has_signed_and_who_has_not() -> None:
     forge = Forge()
-    short = {key.name: f"{key.name} ({Digest.of(key.spki).short})" for key in (RELEASE, SECOND)}
-    policy = TrustPolicy.from_root(root_of(RELEASE, SECOND, threshold=2), "root.json")
+    short = {key.name: f"{key.name} ({Digest.of(key.spki).short})" for key in (RELEASE, SECOND, INSTALLER)}
+    policy = TrustPolicy.from_root(root_of(RELEASE, SECOND, INSTALLER, threshold=2), "root.json")
     error = refusal(lambda: policy.judge("release", forge.statement, forge.signatures))
-    everybody, nobody_else = error.hint.split(";")
+    everybody, missing = error.hint.removesuffix(": ask one of them to sign").split("; not yet signed by ")
     assert everybody.startswith("root.json wants 2 of: ")
     assert set(everybody.removeprefix("root.json wants 2 of: ").split(", ")) == set(short.values())
-    assert short["second"] in nobody_else and short["release"] not in nobody_else
-    signatures = {f"signatures/{key.name}": key.signature_file(forge.statement) for key in (STRANGER,)}
-    error = refusal(lambda: policy.judge("release", forge.statement, signatures))
-    assert f"(signed by {Digest.of(STRANGER.spki).short})" in error.message
-    assert "root.json wants 2 of" in error.hint
+    assert set(missing.split(", ")) == {short["second"], short["installer"]}
+    only = TrustPolicy.from_root(root_of(INSTALLER), "root.json")
+    strangers = {f"signatures/{key.name}": key.signature_file(forge.statement) for key in (STRANGER, SECOND)}
+    error = refusal(lambda: only.judge("release", forge.statement, strangers))
+    seen = ", ".join(sorted(Digest.of(key.spki).short for key in (STRANGER, SECOND)))
+    assert f"(signed by {seen})" in error.message
+    assert "root.json wants 1 of" in error.hint
 
 
 def test_refuses_in_words_and_names_no_nothing() -> None:
