@@ -35,6 +35,15 @@ WORST = (
 )
 MOST_RSS = 160 * 1024 * 1024
 MOST_SECONDS = 20.0
+# A child's peak begins with that of the process that starts it: a small one must, not this one with all its vectors.
+MEASURE = """
+import os, sys
+child = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
+_, status, used = os.wait4(child, 0)
+with open(sys.argv[1], "w") as file:
+    file.write(str(used.ru_maxrss))
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +116,7 @@ def test_every_other_root_is_judged_on_the_build_side_too(place: Path, capsys: p
 
 
 @pytest.mark.parametrize("name", WORST)
-def test_the_worst_end_in_bounded_memory_and_time_as_a_process(place: Path, name: str) -> None:
+def test_the_worst_end_in_bounded_memory_and_time_as_a_process(place: Path, tmp_path: Path, name: str) -> None:
     vector = BY_NAME[name]
     path = media_of(place, vector)
     before = snapshot(place)
@@ -120,16 +129,10 @@ def test_the_worst_end_in_bounded_memory_and_time_as_a_process(place: Path, name
     }
     command = [sys.executable, "-m", "installer", "--json", "--state-dir", str(place / "state"), "verify", str(path)]
     began = time.monotonic()
-    child = subprocess.Popen(
-        command, env=environment, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert child.stdout and child.stderr
-    out, err = child.stdout.read(), child.stderr.read()
-    _, status, used = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    child.stdout.close()
-    child.stderr.close()
-    check(child.returncode, out, err, vector)
+    measured = [sys.executable, "-S", "-c", MEASURE, str(tmp_path / "kib"), *command]
+    done = subprocess.run(measured, env=environment, cwd=place, capture_output=True, text=True)
+    check(done.returncode, done.stdout, done.stderr, vector)
     assert snapshot(place) == before
-    assert used.ru_maxrss * 1024 < MOST_RSS, used.ru_maxrss
+    used = int((tmp_path / "kib").read_text()) * 1024
+    assert used < MOST_RSS, used
     assert time.monotonic() - began < MOST_SECONDS
