@@ -5,20 +5,40 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import pytest
+from securesystemslib.signer import Signature  # type: ignore[attr-defined]
+from tuf.api.metadata import Metadata, Root  # type: ignore[attr-defined]
 
 from installer.bundle.archive import BundleReader
 from installer.bundle.content import Sink, Writer
 from installer.bundle.digest import Digest
+from installer.bundle.frames import MAX_CONTENT, FrameReader, FrameSpan, compress_frame, raw_frame, seek_table
 from installer.bundle.release import Descriptor, File
+from installer.bundle.signature import MAX_SIGNATURE_BYTES, MAX_SIGNATURES
+from installer.bundle.strictjson import canonical, parse, parse_canonical
+from installer.bundle.tarheader import MAX_SIZE, padding, parse_header, tar_header
 from installer.bundle.trust import MAX_ROOT_BYTES, TrustPolicy
 from installer.bundle.verify import VerifiedRelease, check_content, verify_release
 from installer.errors import SealiftError
 from tests.vectors.catalogue import HOSTILE
-from tests.vectors.forge import INSTALLER, RELEASE, SECOND, STRANGER, Forge, Member, file_of, frames_of, root_of
+from tests.vectors.forge import (
+    EXPIRES,
+    INSTALLER,
+    RELEASE,
+    ROOT,
+    SECOND,
+    STRANGER,
+    Forge,
+    Member,
+    block,
+    file_of,
+    frames_of,
+    root_of,
+    zstd_frame,
+)
 from tests.vectors.judge import installed
 from tests.vectors.vector import Vector
 
@@ -148,6 +168,42 @@ def test_takes_a_root_of_just_the_greatest_size() -> None:
     assert refusal(lambda: TrustPolicy.from_root(full + b" ", "root.json")).id == "root-too-large"
 
 
+def remade(root: bytes, change: Callable[[Root], None]) -> bytes:
+    """Another version of a root, signed again."""
+    metadata: Metadata[Root] = Metadata.from_bytes(root)
+    change(metadata.signed)
+    (keyid,) = metadata.signed.roles["root"].keyids
+    metadata.signatures = {keyid: Signature(keyid, ROOT.sign(metadata.signed_bytes).hex())}
+    return metadata.to_bytes()
+
+
+def test_policy_says_what_the_root_says() -> None:
+    def change(root: Root) -> None:
+        root.version, root.expires = 7, EXPIRES
+
+    policy = TrustPolicy.from_root(remade(root_of(RELEASE, SECOND, threshold=2), change), "root.json")
+    assert (policy.origin, policy.product, policy.root_version, policy.expires) == ("root.json", "p", 7, EXPIRES)
+    assert sorted(policy.roles) == ["installer", "permit", "release"]
+    assert [key.spki for key in policy.roles["installer"].keys] == [INSTALLER.spki]
+    assert {key.spki for key in policy.roles["release"].keys} == {RELEASE.spki, SECOND.spki}
+    assert policy.roles["release"].threshold == 2
+    assert TrustPolicy.from_root(root_of(RELEASE, product="*"), "root.json").product is None
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("x" * 64, "x" * 64), ("x" * 65, None), ("", None), ("a\x1b[2Jb", None), (7, None), ("Jörg", "Jörg")],
+)
+def test_shows_a_key_by_its_name_or_else_by_its_fingerprint(name: object, shown: str | None) -> None:
+    keyid = Digest.of(RELEASE.spki).hex
+
+    def change(root: Root) -> None:
+        root.keys[keyid].unrecognized_fields["x-sealift-name"] = name
+
+    policy = TrustPolicy.from_root(remade(root_of(RELEASE), change), "root.json")
+    assert [key.name for key in policy.roles["release"].keys] == [keyid[:8] if shown is None else shown]
+
+
 def test_says_who_has_signed_and_who_has_not() -> None:
     forge = Forge()
     short = {key.name: f"{key.name} ({Digest.of(key.spki).short})" for key in (RELEASE, SECOND, INSTALLER)}
@@ -186,3 +242,125 @@ def test_names_the_place_where_another_member_stands() -> None:
     swapped = [*members[:3], members[4], members[3], *members[5:]]
     error = refusal(lambda: checked(file_of(frames_of(swapped))))
     assert error.message == f"the bundle holds {members[4].name} where {members[3].name} must be"
+
+
+def test_takes_as_many_and_as_large_signatures_as_the_page_says() -> None:
+    def edit(made: dict[str, bytes]) -> dict[str, bytes]:
+        (own,) = made.values()
+        full = own + b" " * (MAX_SIGNATURE_BYTES - len(own))
+        return {f"signatures/k{number:02}.sigstore.json": full for number in range(MAX_SIGNATURES)}
+
+    verified, _, _ = checked(Forge(edit_signatures=edit).bytes())
+    assert len(verified.signatures) == MAX_SIGNATURES
+    longer = {"signatures/k.sigstore.json": RELEASE.signature_file(b"") + b" " * MAX_SIGNATURE_BYTES}
+    error = refusal(lambda: checked(Forge(edit_signatures=lambda _: longer).bytes()))
+    assert (error.id, "signatures/k.sigstore.json" in error.message) == ("signature-too-large", True)
+    one_more = {**edit(Forge().signatures), "signatures/z.sigstore.json": RELEASE.signature_file(b"")}
+    assert refusal(lambda: checked(Forge(edit_signatures=lambda _: one_more).bytes())).id == "signatures-too-many"
+
+
+def read_frames(*frames: bytes, expected: Collection[int] | None = None) -> list[bytes]:
+    """The contents of these frames, read and passed over alike, with the seek table that fits them."""
+    contents = []
+    read, skipped = (FrameReader(io.BytesIO(b"".join(frames))) for _ in range(2))
+    for frame in frames:
+        contents.append(read.read(expected))
+        skipped.skip(expected)
+        assert read.spans[-1] == FrameSpan(len(frame), len(contents[-1]))
+    assert (read.spans, read.position) == (skipped.spans, skipped.position) and read.position == len(b"".join(frames))
+    data = b"".join(frames) + seek_table(read.spans)
+    whole = FrameReader(io.BytesIO(data))
+    for _ in frames:
+        whole.skip()
+    whole.finish()
+    return contents
+
+
+def blocks(count: int, *, content: int = 0) -> bytes:
+    """A frame of ``count`` blocks, all empty but the last."""
+    cut = [block(b"", last=False)] * (count - 1) + [block(bytes(content), last=True)]
+    return zstd_frame(bytes(content), blocks=cut)
+
+
+def test_takes_frames_up_to_each_limit() -> None:
+    assert read_frames(raw_frame(bytes(MAX_CONTENT)), compress_frame(bytes(MAX_CONTENT))) == [bytes(MAX_CONTENT)] * 2
+    assert read_frames(raw_frame(b""), compress_frame(b"x" * 700), raw_frame(b"y")) == [b"", b"x" * 700, b"y"]
+    assert read_frames(blocks(8), blocks(9, content=1024), blocks(8, content=1023))[1] == bytes(1024)
+    one = zstd_frame(b"z" * 2**17, blocks=[block(b"z", kind=1, length=2**17, last=True)])
+    assert read_frames(one) == [b"z" * 2**17]
+    # 2**23, the largest window: exponent 13, mantissa 0; and the size of the content in 4 bytes
+    assert read_frames(zstd_frame(b"w", flags=0b1000_0000, extra=bytes([13 << 3]))) == [b"w"]
+    assert read_frames(raw_frame(b"ab"), raw_frame(b"abc"), expected=(3, 2)) == [b"ab", b"abc"]
+
+
+@pytest.mark.parametrize(
+    ("frame", "error"),
+    [
+        (raw_frame(bytes(MAX_CONTENT + 1)), "frame-too-large"),
+        (blocks(9), "frame-blocks"),
+        (blocks(9, content=1023), "frame-blocks"),
+        (zstd_frame(bytes(2**17 + 1), blocks=[block(bytes(2**17 + 1), last=True)]), "frame-block"),
+        (zstd_frame(b"w", flags=0b1000_0000, extra=bytes([13 << 3 | 1])), "frame-window"),
+        (zstd_frame(b"ab", blocks=[block(b"abc", last=True)]), "frame-overflow"),
+        (zstd_frame(b"abc", blocks=[block(b"ab", last=True)]), "frame-corrupt"),
+    ],
+)
+def test_refuses_frames_beyond_each_limit(frame: bytes, error: str) -> None:
+    assert refusal(lambda: FrameReader(io.BytesIO(frame)).read()).id == error
+    if error != "frame-corrupt":  # what is passed over is not unpacked
+        assert refusal(lambda: FrameReader(io.BytesIO(frame)).skip()).id == error
+
+
+def test_says_which_frame_sizes_were_wanted() -> None:
+    error = refusal(lambda: FrameReader(io.BytesIO(raw_frame(b"x"))).read((512, 1024)))
+    assert (error.id, error.message) == ("frame-size", "a frame of 1 bytes where 512 or 1024 must stand")
+
+
+def test_json_takes_what_is_just_within_each_limit() -> None:
+    for text in (b"9007199254740991", b"-9007199254740991", b"0", b"[" * 31 + b"{}" + b"]" * 31):
+        assert canonical(parse(text, "x")) == text + b"\n"
+    assert parse_canonical('{"a":"ü","b":[null,true,false]}\n'.encode(), "x") == {"a": "ü", "b": [None, True, False]}
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (b"9007199254740992", "json-number"),
+        (b"-9007199254740992", "json-number"),
+        (b"1.0", "json-number"),
+        (b"1e1", "json-number"),
+        (b"NaN", "json-number"),
+        (b"-Infinity", "json-number"),
+        (b"[" * 32 + b"{}" + b"]" * 32, "json-depth"),
+        (b'{"a":' * 33 + b"1" + b"}" * 33, "json-depth"),
+        (b'{"a":1,"a":1}', "json-duplicate-key"),
+        (b'"\\ud800"', "json-surrogate"),
+        (b"\xff", "json-not-utf8"),
+        (b"{", "json-invalid"),
+    ],
+)
+def test_json_refuses_what_is_beyond(text: bytes, error: str) -> None:
+    caught = refusal(lambda: parse(text, "the document"))
+    assert (caught.id, "the document" in caught.message) == (error, True)
+
+
+def test_json_writes_nothing_inexact() -> None:
+    for value in (1.5, [1.5], {"a": (1.5,)}, {1: "a"}, float("nan")):
+        with pytest.raises(ValueError, match=r"float|string"):
+            canonical(value)
+    with pytest.raises(SealiftError, match="not in canonical form"):
+        parse_canonical(b'{"b":1,"a":1}\n', "x")
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 512, 2**33 - 1, 2**33, MAX_SIZE])
+def test_tar_header_is_read_as_it_was_written(size: int) -> None:
+    for mode in (0o644, 0o755):
+        assert parse_header(tar_header("a" * 100, size, mode)) == ("a" * 100, size, mode)
+    assert (size + padding(size)) % 512 == 0 and 0 <= padding(size) < 512
+
+
+def test_tar_header_cannot_be_written_for_what_needs_two() -> None:
+    for name in ("a" * 101, "ü"):
+        with pytest.raises((ValueError, UnicodeEncodeError)):
+            tar_header(name, 1)
+    assert refusal(lambda: parse_header(tar_header("a", MAX_SIZE + 1))).id == "size-overflow"
