@@ -192,13 +192,23 @@ def test_policy_says_what_the_root_says() -> None:
 
 @pytest.mark.parametrize(
     ("name", "shown"),
-    [("x" * 64, "x" * 64), ("x" * 65, None), ("", None), ("a\x1b[2Jb", None), (7, None), ("Jörg", "Jörg")],
+    [
+        ("x" * 64, "x" * 64),
+        ("x" * 65, None),
+        ("", None),
+        ("a\x1b[2Jb", None),
+        (7, None),
+        (None, None),
+        ("Jörg", "Jörg"),
+    ],
 )
 def test_shows_a_key_by_its_name_or_else_by_its_fingerprint(name: object, shown: str | None) -> None:
     keyid = Digest.of(RELEASE.spki).hex
 
     def change(root: Root) -> None:
-        root.keys[keyid].unrecognized_fields["x-sealift-name"] = name
+        del root.keys[keyid].unrecognized_fields["x-sealift-name"]
+        if name is not None:
+            root.keys[keyid].unrecognized_fields["x-sealift-name"] = name
 
     policy = TrustPolicy.from_root(remade(root_of(RELEASE), change), "root.json")
     assert [key.name for key in policy.roles["release"].keys] == [keyid[:8] if shown is None else shown]
