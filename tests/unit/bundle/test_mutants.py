@@ -7,16 +7,26 @@ import io
 import re
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from securesystemslib.signer import Signature  # type: ignore[attr-defined]
 from tuf.api.metadata import Metadata, Root  # type: ignore[attr-defined]
 
-from installer.bundle.archive import BundleReader
+from installer.bundle.archive import ArchiveWriter, BundleReader
 from installer.bundle.content import Sink, Writer
 from installer.bundle.digest import Digest
-from installer.bundle.frames import MAX_CONTENT, FrameReader, FrameSpan, compress_frame, raw_frame, seek_table
-from installer.bundle.release import Descriptor, File
+from installer.bundle.frames import (
+    FRAME_DATA,
+    MAX_CONTENT,
+    FrameReader,
+    FrameSpan,
+    compress_frame,
+    raw_frame,
+    seek_table,
+)
+from installer.bundle.packing import MAX_PACKING_BYTES
+from installer.bundle.release import MAX_RELEASE_BYTES, Descriptor, File
 from installer.bundle.signature import MAX_SIGNATURE_BYTES, MAX_SIGNATURES
 from installer.bundle.strictjson import canonical, parse, parse_canonical
 from installer.bundle.tarheader import MAX_SIZE, padding, parse_header, tar_header
@@ -374,3 +384,62 @@ def test_tar_header_cannot_be_written_for_what_needs_two() -> None:
         with pytest.raises((ValueError, UnicodeEncodeError)):
             tar_header(name, 1)
     assert refusal(lambda: parse_header(tar_header("a", MAX_SIZE + 1))).id == "size-overflow"
+
+
+def written(member: Member, piece: int, *, spelled: bool) -> bytes:
+    """A member by the writer, its bytes coming in pieces; with ``spelled``, nothing is left to the defaults."""
+    out = io.BytesIO()
+    writer = ArchiveWriter(out)
+    chunks = [member.data[start : start + piece] for start in range(0, len(member.data), piece)]
+    if spelled:
+        writer.member(member.name, len(member.data), chunks, mode=member.mode, compressed=member.packed)
+    else:
+        writer.member(member.name, len(member.data), chunks)
+    writer.close()
+    assert writer.written == len(out.getvalue())
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("size", [0, 1, 512, FRAME_DATA - 1, FRAME_DATA, FRAME_DATA + 1, 2 * FRAME_DATA])
+def test_writer_cuts_members_into_the_frames_of_the_page(size: int) -> None:
+    data = (bytes(range(256)) * (size // 256 + 1))[:size]
+    plain = Member("docs/a", data)
+    expected = file_of(frames_of([plain]))
+    for piece in (FRAME_DATA // 2 + 3, FRAME_DATA, 3 * FRAME_DATA):
+        assert written(plain, piece, spelled=False) == expected
+    packed = Member("tools/a", data, mode=0o755, packed=True)
+    assert written(packed, FRAME_DATA, spelled=True) == file_of(frames_of([packed]))
+
+
+def test_writer_refuses_another_number_of_bytes() -> None:
+    for size, chunks in ((3, [b"ab"]), (3, [b"ab", b"cd"]), (0, [b"a"]), (1, [])):
+        with pytest.raises(ValueError, match=rf"a: {sum(map(len, chunks))} bytes came instead of {size}"):
+            ArchiveWriter(io.BytesIO()).member("a", size, chunks)
+
+
+def test_names_the_file_that_cannot_be_read(tmp_path: Path) -> None:
+    for path, error_id in ((tmp_path / "none", "media-unreadable"), (tmp_path, "media-not-a-file")):
+        error = refusal(lambda path=path: BundleReader(path))  # type: ignore[misc]
+        assert (error.id, str(path) in error.message, bool(error.hint)) == (error_id, True, True)
+    bundle = Forge().write(tmp_path)
+    with BundleReader(bundle) as reader:
+        assert (reader.path, reader.size) == (bundle, bundle.stat().st_size)
+    with BundleReader.from_file(io.BytesIO(Forge().bytes()), "stick/x") as reader:
+        assert reader.path == Path("stick/x")
+
+
+def test_quick_passes_over_no_frame_of_another_size() -> None:
+    members = Forge().members()
+    longer = [replace(member, pad=bytes(1024)) if member.name == "CHANGELOG.md" else member for member in members]
+    error = refusal(lambda: checked(file_of(frames_of(longer)), quick=True))
+    assert error.id == "frame-size"
+
+
+@pytest.mark.parametrize(
+    ("part", "cap", "error_id"),
+    [("packing", MAX_PACKING_BYTES, "packing-too-large"), ("raw", MAX_RELEASE_BYTES, "release-too-large")],
+)
+def test_head_is_cut_off_beyond_each_cap_and_not_before(part: str, cap: int, error_id: str) -> None:
+    just, beyond = (replace(Forge(), **{part: b" " * size}).bytes() for size in (cap, cap + 1))
+    assert refusal(lambda: checked(just)).id == "json-invalid"
+    assert refusal(lambda: checked(beyond)).id == error_id
