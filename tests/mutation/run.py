@@ -34,11 +34,13 @@ NEEDED: Final = (
     "tests/conftest.py",
     "tests/unit/__init__.py",
     "tests/vectors",
+    "tests/unit/bundle/asking.py",
     "tests/mutation/__init__.py",
 )
 # The quick ones. Those that alter thousands of bytes, start programs or draw at random would only take longer.
 TESTS: Final = [
     "tests/unit/bundle/test_mutants.py",
+    "tests/unit/bundle/test_limits.py",
     "tests/unit/bundle/test_bundle_reading.py",
     "tests/mutation/killer.py",
 ]

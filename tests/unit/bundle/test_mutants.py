@@ -5,34 +5,19 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from securesystemslib.signer import Signature  # type: ignore[attr-defined]
 from tuf.api.metadata import Metadata, Root  # type: ignore[attr-defined]
 
-from installer.bundle.archive import ArchiveWriter, BundleReader
 from installer.bundle.content import Sink, Writer
 from installer.bundle.digest import Digest
-from installer.bundle.frames import (
-    FRAME_DATA,
-    MAX_CONTENT,
-    FrameReader,
-    FrameSpan,
-    compress_frame,
-    raw_frame,
-    seek_table,
-)
-from installer.bundle.packing import MAX_PACKING_BYTES
-from installer.bundle.release import MAX_RELEASE_BYTES, Descriptor, File
-from installer.bundle.signature import MAX_SIGNATURE_BYTES, MAX_SIGNATURES
-from installer.bundle.strictjson import canonical, parse, parse_canonical
-from installer.bundle.tarheader import MAX_SIZE, padding, parse_header, tar_header
+from installer.bundle.release import Descriptor, File
 from installer.bundle.trust import MAX_ROOT_BYTES, TrustPolicy
-from installer.bundle.verify import VerifiedRelease, check_content, verify_release
 from installer.errors import SealiftError
+from tests.unit.bundle.asking import checked, refusal
 from tests.vectors.catalogue import HOSTILE
 from tests.vectors.forge import (
     EXPIRES,
@@ -43,11 +28,9 @@ from tests.vectors.forge import (
     STRANGER,
     Forge,
     Member,
-    block,
     file_of,
     frames_of,
     root_of,
-    zstd_frame,
 )
 from tests.vectors.judge import installed
 from tests.vectors.vector import Vector
@@ -77,25 +60,6 @@ class Forgetful(Writer):
 
     def abort(self) -> None:
         """Forgotten."""
-
-
-def refusal(run: Callable[[], object]) -> SealiftError:
-    with pytest.raises(SealiftError) as caught:
-        run()
-    return caught.value
-
-
-def checked(data: bytes, *sinks: Sink, quick: bool = False) -> tuple[VerifiedRelease, tuple[str, ...], list[int]]:
-    """The verified release, what was not checked, and every report of progress."""
-    steps: list[int] = []
-    policy = TrustPolicy.from_root(root_of(RELEASE), "root.json")
-    with BundleReader.from_file(io.BytesIO(data), "x.bundle.tar.zst") as reader:
-        verified = verify_release(reader, policy)
-        if quick:
-            left = check_content(reader, verified, sinks, progress=steps.append, quick=True)
-        else:  # as everybody calls it who says nothing
-            left = check_content(reader, verified, sinks, progress=steps.append)
-    return verified, left, steps
 
 
 def damaged(name: str) -> bytes:
@@ -262,184 +226,3 @@ def test_names_the_place_where_another_member_stands() -> None:
     swapped = [*members[:3], members[4], members[3], *members[5:]]
     error = refusal(lambda: checked(file_of(frames_of(swapped))))
     assert error.message == f"the bundle holds {members[4].name} where {members[3].name} must be"
-
-
-def test_takes_as_many_and_as_large_signatures_as_the_page_says() -> None:
-    def edit(made: dict[str, bytes]) -> dict[str, bytes]:
-        (own,) = made.values()
-        full = own + b" " * (MAX_SIGNATURE_BYTES - len(own))
-        return {f"signatures/k{number:02}.sigstore.json": full for number in range(MAX_SIGNATURES)}
-
-    verified, _, _ = checked(Forge(edit_signatures=edit).bytes())
-    assert len(verified.signatures) == MAX_SIGNATURES
-    longer = {"signatures/k.sigstore.json": RELEASE.signature_file(b"") + b" " * MAX_SIGNATURE_BYTES}
-    error = refusal(lambda: checked(Forge(edit_signatures=lambda _: longer).bytes()))
-    assert (error.id, "signatures/k.sigstore.json" in error.message) == ("signature-too-large", True)
-    one_more = {**edit(Forge().signatures), "signatures/z.sigstore.json": RELEASE.signature_file(b"")}
-    assert refusal(lambda: checked(Forge(edit_signatures=lambda _: one_more).bytes())).id == "signatures-too-many"
-
-
-def read_frames(*frames: bytes, expected: Collection[int] | None = None) -> list[bytes]:
-    """The contents of these frames, read and passed over alike, with the seek table that fits them."""
-    contents = []
-    read, skipped = (FrameReader(io.BytesIO(b"".join(frames))) for _ in range(2))
-    for frame in frames:
-        contents.append(read.read(expected))
-        skipped.skip(expected)
-        assert read.spans[-1] == FrameSpan(len(frame), len(contents[-1]))
-    assert (read.spans, read.position) == (skipped.spans, skipped.position) and read.position == len(b"".join(frames))
-    data = b"".join(frames) + seek_table(read.spans)
-    whole = FrameReader(io.BytesIO(data))
-    for _ in frames:
-        whole.skip()
-    whole.finish()
-    return contents
-
-
-def blocks(count: int, *, content: int = 0) -> bytes:
-    """A frame of ``count`` blocks, all empty but the last."""
-    cut = [block(b"", last=False)] * (count - 1) + [block(bytes(content), last=True)]
-    return zstd_frame(bytes(content), blocks=cut)
-
-
-def test_takes_frames_up_to_each_limit() -> None:
-    assert read_frames(raw_frame(bytes(MAX_CONTENT)), compress_frame(bytes(MAX_CONTENT))) == [bytes(MAX_CONTENT)] * 2
-    assert read_frames(raw_frame(b""), compress_frame(b"x" * 700), raw_frame(b"y")) == [b"", b"x" * 700, b"y"]
-    assert read_frames(blocks(8), blocks(9, content=1024), blocks(8, content=1023))[1] == bytes(1024)
-    one = zstd_frame(b"z" * 2**17, blocks=[block(b"z", kind=1, length=2**17, last=True)])
-    assert read_frames(one) == [b"z" * 2**17]
-    # 2**23, the largest window: exponent 13, mantissa 0; and the size of the content in 4 bytes
-    assert read_frames(zstd_frame(b"w", flags=0b1000_0000, extra=bytes([13 << 3]))) == [b"w"]
-    assert read_frames(raw_frame(b"ab"), raw_frame(b"abc"), expected=(3, 2)) == [b"ab", b"abc"]
-
-
-@pytest.mark.parametrize(
-    ("frame", "error"),
-    [
-        (raw_frame(bytes(MAX_CONTENT + 1)), "frame-too-large"),
-        (blocks(9), "frame-blocks"),
-        (blocks(9, content=1023), "frame-blocks"),
-        (zstd_frame(bytes(2**17 + 1), blocks=[block(bytes(2**17 + 1), last=True)]), "frame-block"),
-        (zstd_frame(b"w", flags=0b1000_0000, extra=bytes([13 << 3 | 1])), "frame-window"),
-        (zstd_frame(b"ab", blocks=[block(b"abc", last=True)]), "frame-overflow"),
-        (zstd_frame(b"abc", blocks=[block(b"ab", last=True)]), "frame-corrupt"),
-    ],
-)
-def test_refuses_frames_beyond_each_limit(frame: bytes, error: str) -> None:
-    assert refusal(lambda: FrameReader(io.BytesIO(frame)).read()).id == error
-    if error != "frame-corrupt":  # what is passed over is not unpacked
-        assert refusal(lambda: FrameReader(io.BytesIO(frame)).skip()).id == error
-
-
-def test_says_which_frame_sizes_were_wanted() -> None:
-    error = refusal(lambda: FrameReader(io.BytesIO(raw_frame(b"x"))).read((512, 1024)))
-    assert (error.id, error.message) == ("frame-size", "a frame of 1 bytes where 512 or 1024 must stand")
-
-
-def test_json_takes_what_is_just_within_each_limit() -> None:
-    for text in (b"9007199254740991", b"-9007199254740991", b"0", b"[" * 31 + b"{}" + b"]" * 31):
-        assert canonical(parse(text, "x")) == text + b"\n"
-    assert parse_canonical('{"a":"ü","b":[null,true,false]}\n'.encode(), "x") == {"a": "ü", "b": [None, True, False]}
-
-
-@pytest.mark.parametrize(
-    ("text", "error"),
-    [
-        (b"9007199254740992", "json-number"),
-        (b"-9007199254740992", "json-number"),
-        (b"1.0", "json-number"),
-        (b"1e1", "json-number"),
-        (b"NaN", "json-number"),
-        (b"-Infinity", "json-number"),
-        (b"[" * 32 + b"{}" + b"]" * 32, "json-depth"),
-        (b'{"a":' * 33 + b"1" + b"}" * 33, "json-depth"),
-        (b'{"a":1,"a":1}', "json-duplicate-key"),
-        (b'"\\ud800"', "json-surrogate"),
-        (b"\xff", "json-not-utf8"),
-        (b"{", "json-invalid"),
-    ],
-)
-def test_json_refuses_what_is_beyond(text: bytes, error: str) -> None:
-    caught = refusal(lambda: parse(text, "the document"))
-    assert (caught.id, "the document" in caught.message) == (error, True)
-
-
-def test_json_writes_nothing_inexact() -> None:
-    for value in (1.5, [1.5], {"a": (1.5,)}, {1: "a"}, float("nan")):
-        with pytest.raises(ValueError, match=r"float|string"):
-            canonical(value)
-    with pytest.raises(SealiftError, match="not in canonical form"):
-        parse_canonical(b'{"b":1,"a":1}\n', "x")
-
-
-@pytest.mark.parametrize("size", [0, 1, 511, 512, 2**33 - 1, 2**33, MAX_SIZE])
-def test_tar_header_is_read_as_it_was_written(size: int) -> None:
-    for mode in (0o644, 0o755):
-        assert parse_header(tar_header("a" * 100, size, mode)) == ("a" * 100, size, mode)
-    assert (size + padding(size)) % 512 == 0 and 0 <= padding(size) < 512
-
-
-def test_tar_header_cannot_be_written_for_what_needs_two() -> None:
-    for name in ("a" * 101, "ü"):
-        with pytest.raises((ValueError, UnicodeEncodeError)):
-            tar_header(name, 1)
-    assert refusal(lambda: parse_header(tar_header("a", MAX_SIZE + 1))).id == "size-overflow"
-
-
-def written(member: Member, piece: int, *, spelled: bool) -> bytes:
-    """A member by the writer, its bytes coming in pieces; with ``spelled``, nothing is left to the defaults."""
-    out = io.BytesIO()
-    writer = ArchiveWriter(out)
-    chunks = [member.data[start : start + piece] for start in range(0, len(member.data), piece)]
-    if spelled:
-        writer.member(member.name, len(member.data), chunks, mode=member.mode, compressed=member.packed)
-    else:
-        writer.member(member.name, len(member.data), chunks)
-    writer.close()
-    assert writer.written == len(out.getvalue())
-    return out.getvalue()
-
-
-@pytest.mark.parametrize("size", [0, 1, 512, FRAME_DATA - 1, FRAME_DATA, FRAME_DATA + 1, 2 * FRAME_DATA])
-def test_writer_cuts_members_into_the_frames_of_the_page(size: int) -> None:
-    data = (bytes(range(256)) * (size // 256 + 1))[:size]
-    plain = Member("docs/a", data)
-    expected = file_of(frames_of([plain]))
-    for piece in (FRAME_DATA // 2 + 3, FRAME_DATA, 3 * FRAME_DATA):
-        assert written(plain, piece, spelled=False) == expected
-    packed = Member("tools/a", data, mode=0o755, packed=True)
-    assert written(packed, FRAME_DATA, spelled=True) == file_of(frames_of([packed]))
-
-
-def test_writer_refuses_another_number_of_bytes() -> None:
-    for size, chunks in ((3, [b"ab"]), (3, [b"ab", b"cd"]), (0, [b"a"]), (1, [])):
-        with pytest.raises(ValueError, match=rf"a: {sum(map(len, chunks))} bytes came instead of {size}"):
-            ArchiveWriter(io.BytesIO()).member("a", size, chunks)
-
-
-def test_names_the_file_that_cannot_be_read(tmp_path: Path) -> None:
-    for path, error_id in ((tmp_path / "none", "media-unreadable"), (tmp_path, "media-not-a-file")):
-        error = refusal(lambda path=path: BundleReader(path))  # type: ignore[misc]
-        assert (error.id, str(path) in error.message, bool(error.hint)) == (error_id, True, True)
-    bundle = Forge().write(tmp_path)
-    with BundleReader(bundle) as reader:
-        assert (reader.path, reader.size) == (bundle, bundle.stat().st_size)
-    with BundleReader.from_file(io.BytesIO(Forge().bytes()), "stick/x") as reader:
-        assert reader.path == Path("stick/x")
-
-
-def test_quick_passes_over_no_frame_of_another_size() -> None:
-    members = Forge().members()
-    longer = [replace(member, pad=bytes(1024)) if member.name == "CHANGELOG.md" else member for member in members]
-    error = refusal(lambda: checked(file_of(frames_of(longer)), quick=True))
-    assert error.id == "frame-size"
-
-
-@pytest.mark.parametrize(
-    ("part", "cap", "error_id"),
-    [("packing", MAX_PACKING_BYTES, "packing-too-large"), ("raw", MAX_RELEASE_BYTES, "release-too-large")],
-)
-def test_head_is_cut_off_beyond_each_cap_and_not_before(part: str, cap: int, error_id: str) -> None:
-    just, beyond = (replace(Forge(), **{part: b" " * size}).bytes() for size in (cap, cap + 1))
-    assert refusal(lambda: checked(just)).id == "json-invalid"
-    assert refusal(lambda: checked(beyond)).id == error_id
