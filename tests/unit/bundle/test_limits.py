@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +104,24 @@ def test_refuses_frames_beyond_each_limit(frame: bytes, error: str) -> None:
     assert refusal(lambda: FrameReader(io.BytesIO(frame)).read()).id == error
     if error != "frame-corrupt":  # what is passed over is not unpacked
         assert refusal(lambda: FrameReader(io.BytesIO(frame)).skip()).id == error
+
+
+def test_takes_small_frames_of_the_library_and_knows_its_own_table() -> None:
+    assert read_frames(*(compress_frame(b"x" * size) for size in (0, 1, 100, 255, 256))) == [
+        b"x" * size for size in (0, 1, 100, 255, 256)
+    ]
+    entries = struct.pack("<IIII", 11, 2, 12, 3)
+    footer = struct.pack("<I", 2) + b"\0" + bytes.fromhex("b1ea928f")
+    table = bytes.fromhex("5e2a4d18") + struct.pack("<I", len(entries + footer)) + entries + footer
+    assert seek_table([FrameSpan(11, 2), FrameSpan(12, 3)]) == table
+
+
+def test_counts_what_blocks_hold_across_one_that_is_compressed() -> None:
+    inner = compress_frame(b"x" * 1000)
+    packed = inner[len(inner) - (int.from_bytes(inner[6 + 1 : 6 + 4], "little") >> 3) :]
+    mixed = [block(bytes(600)), block(packed, kind=2), block(bytes(600), last=True)]
+    frame = zstd_frame(bytes(1000), blocks=mixed)
+    assert refusal(lambda: FrameReader(io.BytesIO(frame)).skip()).id == "frame-overflow"
 
 
 def test_reads_no_more_of_what_follows_than_it_needs() -> None:
