@@ -2,7 +2,6 @@
 """Check a sealift bundle without any program of sealift: Python's standard library, `zstd` and `openssl` do.
 
     python3 verify_bundle.py --key release.pub lan-chat-2.1.0-linux-amd64.bundle.tar.zst
-
 Written from installer/bundle/FORMAT.md alone. The file is read once, from its first byte to its last; a frame (8 MiB at
 most) and the head are held. Nothing is extracted, and nothing out of the file is printed before the signatures held.
 Exit: 0 good, 2 usage, 3 malformed, 4 corrupt, 5 untrusted, 6 another product. The first refusal wins.
@@ -201,13 +200,14 @@ def signed_members(release):
     used += [(image, [None, *images]) for image in release["edge"].values()]
     used += [("templates/" + release["deploy"]["compose"], names)]
     demand(all(name in known for name, known in used), 3, "release.json names something that is not in it")
-    demand(names == sorted(set(names)) and images == sorted(set(images)), 3, "files or images repeated or not sorted")
-    demand(len({name.lower() for name in names}) == len(names), 3, "names that differ only in case")
+    demand(images == sorted(set(images)) and names == sorted(names), 3, "files or images repeated or not sorted")
+    demand(len({name.lower() for name in names}) == len(names), 3, "names that differ only in case, or repeated")
     demand(all(re.fullmatch(HOMES[one["role"]], one["path"]) for one in release["files"]), 3, "a file out of place")
     demand([name in names for name in LAYOUT] == [bool(images)] * 2, 3, "images without their layout, or the reverse")
     files = {one["path"]: (one["size"], int(one["mode"], 8), one["digest"][7:]) for one in release["files"]}
     sizes, kinds = {digest: size for size, _, digest in files.values()}, {}
     demand(all(sizes[digest] == size for size, _, digest in files.values()), 3, "one digest of two sizes")
+    demand(not any(f[:i] in files for f in files for i, sign in enumerate(f) if sign == "/"), 3, "a file in a file")
     for image in release["images"]:
         listed = [(blob, blob["media_type"]) for blob in image["manifests"]] + [(blob, "") for blob in image["blobs"]]
         demand(len({blob["digest"] for blob, _ in listed}) == len(listed), 3, "a digest twice in one image")

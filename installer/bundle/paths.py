@@ -10,6 +10,12 @@ PATH_PATTERN: Final = r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$"
 _PATH: Final = re.compile(PATH_PATTERN.removeprefix("^").removesuffix("$"), re.ASCII)
 
 
+def folders(path: str) -> list[str]:
+    """The folders that ``path`` lies in, such as ``docs`` and ``docs/de`` for ``docs/de/x.md``."""
+    parts = path.split("/")
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
+
+
 def path_fault(path: str) -> str | None:
     """The error id of what is wrong with ``path``, or None: relative, plain, no empty, ``.`` or ``..`` parts."""
     if path.startswith(("/", "\\")) or path[1:3] in (":/", ":\\"):

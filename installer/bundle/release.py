@@ -29,6 +29,7 @@ from installer.bundle.fields import (
     Text,
     VersionRange,
 )
+from installer.bundle.paths import folders
 from installer.bundle.problems import fault, first_problem, problem_id
 from installer.bundle.strictjson import canonical, parse_canonical
 from installer.errors import SealiftError
@@ -286,6 +287,8 @@ class Release(Closed):
                 raise fault("release-order", f"{what} must be sorted")
         if len({path.casefold() for path in paths}) != len(paths):
             raise fault("name-twin", "two files whose paths differ only in case")
+        if not set(paths).isdisjoint(folder for path in paths for folder in folders(path)):
+            raise fault("name-twin", "a file whose path is another's folder")
         if bool(self.images) != ({"oci-layout", "index.json"} <= set(paths)):
             raise fault("release-role", "images and the files of their OCI layout go together")
         return self
@@ -294,10 +297,13 @@ class Release(Closed):
     def _one_digest_means_one_thing(self) -> Self:
         sizes: dict[str, int] = {}
         kinds: dict[str, str] = {}
+        parts = [part for image in self.images for part in (*image.manifests, *image.blobs)]
+        for digest, size in [(item.digest, item.size) for item in self.files] + [
+            (part.digest, part.size) for part in parts
+        ]:
+            if sizes.setdefault(digest, size) != size:
+                raise fault("release-size", f"one digest with two sizes: {digest}")
         for image in self.images:
-            for part in (*image.manifests, *image.blobs):
-                if sizes.setdefault(part.digest, part.size) != part.size:
-                    raise fault("release-size", f"one blob with two sizes: {part.digest}")
             for part in image.manifests:
                 if kinds.setdefault(part.digest, part.media_type) != part.media_type:
                     raise fault("release-manifest", f"one manifest with two media types: {part.digest}")

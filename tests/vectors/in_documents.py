@@ -89,6 +89,18 @@ def twin(document: dict[str, Any]) -> None:
     document["files"].insert(-1, {**document["files"][-1], "path": "tools/Compose"})
 
 
+def two_sizes(document: dict[str, Any]) -> None:
+    """Another file with the digest of the first one, but with its own size."""
+    first = document["files"][0]
+    next(file for file in document["files"] if file["size"] != first["size"]).update(digest=first["digest"])
+
+
+def file_and_folder(document: dict[str, Any]) -> None:
+    """A file below the path of the last one; the list stays sorted."""
+    last = document["files"][-1]
+    document["files"].append({**last, "path": f"{last['path']}/x"})
+
+
 def unsorted_images(document: dict[str, Any]) -> None:
     document["images"].insert(0, {**document["images"][0], "name": "worker"})
 
@@ -252,6 +264,8 @@ CONTENT = [
     Vector("manifest-type", "a manifest that is a layer by its type", "release-manifest", put(*IMAGE, "manifests", 0, "media_type", to=CONFIG_TYPE)),
     Vector("manifest-not-last", "another digest than the last manifest's is deployed", "release-manifest", put(*IMAGE, "digest", to=f"sha256:{HEX}")),
     Vector("manifest-none", "an image without manifests", "release-invalid", put(*IMAGE, "manifests", to=[])),
+    Vector("file-two-sizes", "two files with one digest and two sizes", "release-size", value(two_sizes)),
+    Vector("file-and-folder", "a file whose path is another's folder", "name-twin", value(file_and_folder)),
     Vector("blob-two-sizes", "one blob with two sizes", "release-size", second_image(lambda i: i["blobs"][0].update(size=1))),
     Vector("media-type-escape", "a media type with a terminal escape", "release-invalid", put(*BLOB, "media_type", to="a/\x1b[31m")),
     Vector("image-reference-climbing", "an image reference that climbs", "release-reference", put(*IMAGE, "reference", to="p/../../q:1")),
