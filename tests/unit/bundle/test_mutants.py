@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ from tuf.api.metadata import Metadata, Root  # type: ignore[attr-defined]
 from installer.bundle.content import Sink, Writer
 from installer.bundle.digest import Digest
 from installer.bundle.release import Descriptor, File
+from installer.bundle.signature import parse_signature
 from installer.bundle.trust import MAX_ROOT_BYTES, TrustPolicy
 from installer.errors import SealiftError
 from tests.unit.bundle.asking import checked, refusal
@@ -226,3 +228,12 @@ def test_names_the_place_where_another_member_stands() -> None:
     swapped = [*members[:3], members[4], members[3], *members[5:]]
     error = refusal(lambda: checked(file_of(frames_of(swapped))))
     assert error.message == f"the bundle holds {members[4].name} where {members[3].name} must be"
+
+
+@pytest.mark.parametrize("form", ["certificate", "x509CertificateChain"])
+def test_says_that_a_signature_by_certificate_is_another_form(form: str) -> None:
+    value = json.loads(RELEASE.signature_file(b"payload"))
+    value["verificationMaterial"] = {form: {}}
+    plain = {"something": {}}
+    other = refusal(lambda: parse_signature(json.dumps(value | {"verificationMaterial": plain}).encode(), "x"))
+    assert refusal(lambda: parse_signature(json.dumps(value).encode(), "x")).id != other.id == "signature-field"
