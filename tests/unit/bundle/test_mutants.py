@@ -234,6 +234,6 @@ def test_names_the_place_where_another_member_stands() -> None:
 def test_says_that_a_signature_by_certificate_is_another_form(form: str) -> None:
     value = json.loads(RELEASE.signature_file(b"payload"))
     value["verificationMaterial"] = {form: {}}
-    plain = {"something": {}}
+    plain: dict[str, object] = {"something": {}}
     other = refusal(lambda: parse_signature(json.dumps(value | {"verificationMaterial": plain}).encode(), "x"))
     assert refusal(lambda: parse_signature(json.dumps(value).encode(), "x")).id != other.id == "signature-field"
