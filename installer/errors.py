@@ -231,6 +231,13 @@ ERRORS: Final[dict[str, ExitCode]] = {error_id: code for code, ids in _BY_CODE.i
 """Every error id and the exit code it ends with."""
 
 
+_USUAL_HINT: Final = {
+    ExitCode.MALFORMED: "get another copy; if that is refused too, ask whoever built it",
+    ExitCode.CORRUPT: "copy it again from its source and compare SHA256SUMS",
+}
+"""What to do about bytes that are not as they must be, where nothing more exact can be said."""
+
+
 class SealiftError(Exception):
     """A refusal or failure that a person can act on.
 
@@ -243,7 +250,7 @@ class SealiftError(Exception):
         self.id = id
         self.exit_code = ERRORS[id]
         self.message = message
-        self.hint = hint
+        self.hint = hint or _USUAL_HINT.get(self.exit_code, "")
         self.details = details
 
     def as_json(self) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -39,3 +40,16 @@ def test_an_error_carries_what_json_promises() -> None:
         "message": "another run holds the lock",
         "hint": "wait",
     }
+
+
+def test_every_refusal_has_a_hint() -> None:
+    """Its own, or the usual one of its exit code."""
+    without = []
+    for path in [path for folder in ("installer", "bundler") for path in (ROOT / folder).rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "SealiftError":
+                own = any(keyword.arg == "hint" for keyword in node.keywords)
+                first = node.args[0]
+                if not own and not (isinstance(first, ast.Constant) and SealiftError(str(first.value), "x").hint):
+                    without.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert without == []
