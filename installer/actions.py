@@ -198,7 +198,7 @@ class Watch(Closed):
 
 
 class Drain(Closed):
-    """Wait until nobody uses these backends any more, ``seconds`` at most."""
+    """Wait until nobody uses these backends any more, ``seconds`` at most; ``BACKEND/SERVER`` is a single server."""
 
     kind: Literal["drain"] = "drain"
     backends: tuple[str, ...]

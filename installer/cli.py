@@ -109,7 +109,7 @@ def install(
         bool, typer.Option("--verify/--quick", help="check every byte before anything is touched, or only what is used")
     ] = True,
     strategy: Annotated[
-        str | None, typer.Option(help="blue-green (the site file or the release decide otherwise)")
+        str | None, typer.Option(help="blue-green or rolling (else the site file or the release decides)")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and change nothing")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="do not ask, even on a terminal")] = False,

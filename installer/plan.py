@@ -10,6 +10,8 @@ from installer.bundle.release import Closed, Name
 from installer.names import Colour
 from installer.state import ReleaseRef
 
+Strategy = Literal["blue-green", "rolling"]
+
 SWITCH: Final = "switch"
 """The step after which an interrupted run goes on instead of back."""
 
@@ -32,7 +34,7 @@ class Plan(Closed):
 
     kind: Literal["install", "rollback"]
     product: Name
-    strategy: Literal["blue-green", "rolling"]
+    strategy: Strategy
     old: ReleaseRef | None
     new: ReleaseRef
     colour: Colour

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from installer import frontdoor
 from installer.actions import Certificate, InstallCertificates
 from installer.bundle.release import Release
 from installer.errors import SealiftError
 from installer.names import Colour, Names, other
-from installer.plan import Plan
+from installer.plan import Plan, Step, Strategy
 from installer.questions import questions
 from installer.registry.access import docker_config_folder
 from installer.releases import RENDERED, release_folder
@@ -21,7 +22,13 @@ from installer.site import Site
 from installer.state import ProductState, ReleaseRef, SiteState
 from installer.steps import Builder
 from installer.strategy.bluegreen import blue_green
+from installer.strategy.rolling import rolling
 from installer.targets.compose import ComposeTarget
+
+_STRATEGIES: Final[dict[Strategy, Callable[[Builder], tuple[Step, ...]]]] = {
+    "blue-green": blue_green,
+    "rolling": rolling,
+}
 
 
 @dataclass(frozen=True)
@@ -75,26 +82,31 @@ class Scene:
 
 def plan_upgrade(scene: Scene, strategy: str | None, *, from_media: bool) -> Plan:
     """The plan from what serves to ``scene.release``. Raises ``strategy-unsupported`` (6) and what a site lacks (7)."""
-    wanted = strategy or scene.site.strategy or scene.release.strategy
-    if wanted != "blue-green":
-        raise SealiftError(
-            "strategy-unsupported",
-            f"the strategy {wanted} is not supported on a compose host by this version",
-            hint="use --strategy blue-green, which interrupts nobody either",
-        )
-    builder = _builder(scene, from_media=from_media)
+    wanted = _chosen(strategy or scene.site.strategy or scene.release.strategy)
+    builder = _builder(scene, wanted, from_media=from_media)
     return Plan(
         kind="install" if from_media else "rollback",
         product=scene.release.product,
-        strategy="blue-green",
+        strategy=wanted,
         old=scene.product.current,
         new=scene.ref,
         colour=scene.colour,
-        steps=blue_green(builder),
+        steps=_STRATEGIES[wanted](builder),
     )
 
 
-def _builder(scene: Scene, *, from_media: bool) -> Builder:
+def _chosen(wanted: str) -> Strategy:
+    for name in _STRATEGIES:
+        if name == wanted:
+            return name
+    raise SealiftError(
+        "strategy-unsupported",
+        f"there is no strategy {wanted} on a compose host",
+        hint=f"use one of: {', '.join(_STRATEGIES)}",
+    )
+
+
+def _builder(scene: Scene, strategy: Strategy, *, from_media: bool) -> Builder:
     release, product, site = scene.release, scene.product, scene.site
     fronts = frontdoor.frontends(release, site, product.index, scene.pems)
     placed: dict[str, list[str]] = {}
@@ -123,6 +135,7 @@ def _builder(scene: Scene, *, from_media: bool) -> Builder:
             "registry", release.edge.registry, lacking=scene.lacking.registry, kept=scene.state.registry is not None
         ),
         from_media=from_media,
+        strategy=strategy,
         base_digest=scene.base_digest,
         secrets=scene.secrets,
         now=datetime.now(UTC).isoformat(timespec="seconds"),

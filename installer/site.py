@@ -120,6 +120,12 @@ class Timing(_Section):
     drain: Duration = 30.0
 
 
+class Rolling(_Section):
+    """``max_unavailable``: how many replicas of a service change places at a time; the new ones serve before."""
+
+    max_unavailable: Annotated[int, Field(ge=1, le=32)] = 1
+
+
 class EdgeSettings(_Section):
     """``retries``: how often HAProxy tries another server when a connection fails."""
 
@@ -143,6 +149,7 @@ class Site(_Section):
     secrets: dict[str, Secret] = Field(default_factory=dict)
     strategy: Literal["blue-green", "rolling"] | None = None
     timing: Timing = Timing()
+    rolling: Rolling = Rolling()
     edge: EdgeSettings = EdgeSettings()
     keep: Annotated[int, Field(ge=1, le=50)] = 3
 

@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from installer import actions as act
 from installer import frontdoor
-from installer.actions import (
-    Action,
-    ApplyEdge,
-    AskSmoke,
-    AwaitHealthy,
-    Commit,
-    Drain,
-    DropArchives,
-    DropImages,
-    EnsureNetwork,
-    ForgetRelease,
-    InstallCertificates,
-    InstallSecrets,
-    KeepRelease,
-    LoadContent,
-    PruneKept,
-    Question,
-    RemoveEdge,
-    RemoveNetwork,
-    RemoveRegistry,
-    RunCommands,
-    SetColour,
-    StartEdge,
-    StartRegistry,
-    Unpack,
-    Watch,
-)
 from installer.addresses import product_slice
 from installer.bundle.release import Release
 from installer.commands import Command
 from installer.edge.config import Backend, EdgeConfig, Frontend
 from installer.names import Colour, Names, Part, other
-from installer.plan import SWITCH, Step
+from installer.plan import SWITCH, Step, Strategy
 from installer.registry.access import registry_address
 from installer.registry.images import relocate
 from installer.site import Site
@@ -65,12 +40,13 @@ class Builder:
     old_target: ComposeTarget | None
     fronts: tuple[Frontend, ...]
     backs: tuple[Backend, ...]
-    certificates: InstallCertificates | None
-    questions: tuple[Question, ...]
-    door_questions: tuple[Question, ...]
+    certificates: act.InstallCertificates | None
+    questions: tuple[act.Question, ...]
+    door_questions: tuple[act.Question, ...]
     edge: str | None
     registry: str | None
     from_media: bool
+    strategy: Strategy
     secrets: tuple[str, ...]
     base_digest: str | None
     now: str
@@ -90,8 +66,8 @@ class Builder:
                     name="unpack",
                     intent=f"copy the site's own images from the media: {', '.join(images)}",
                     prepares=True,
-                    actions=(Unpack(images=images),),
-                    undo=(DropArchives(),),
+                    actions=(act.Unpack(images=images),),
+                    undo=(act.DropArchives(),),
                 )
             )
         if self.registry is not None:
@@ -100,8 +76,8 @@ class Builder:
                     name="registry",
                     intent=f"start the site's registry on {self._listen}",
                     prepares=True,
-                    actions=(StartRegistry(image=self.registry),),
-                    undo=(RemoveRegistry(),) if self.state.registry is None else (),
+                    actions=(act.StartRegistry(image=self.registry),),
+                    undo=(act.RemoveRegistry(),) if self.state.registry is None else (),
                 )
             )
         return steps
@@ -110,13 +86,13 @@ class Builder:
         """Media to registry and release folder. Touches nothing that runs."""
         if not self.from_media:
             return []
-        keep, forget = KeepRelease(release=self.ref), ForgetRelease(release=self.ref)
+        keep, forget = act.KeepRelease(release=self.ref), act.ForgetRelease(release=self.ref)
         return [
             Step(
                 name="load",
                 intent="verify every byte and load the images into the registry, in one read",
                 prepares=True,
-                actions=(LoadContent(), InstallSecrets(product=self.ref.product, names=self.secrets), keep),
+                actions=(act.LoadContent(), act.InstallSecrets(product=self.ref.product, names=self.secrets), keep),
                 undo=() if self._held else (forget,),
             )
         ]
@@ -131,8 +107,8 @@ class Builder:
                 name="front-door",
                 intent="start HAProxy, the site's front door",
                 prepares=True,
-                actions=(StartEdge(image=self.edge, config=config),),
-                undo=(RemoveEdge(),) if self.state.edge is None else (),
+                actions=(act.StartEdge(image=self.edge, config=config),),
+                undo=(act.RemoveEdge(),) if self.state.edge is None else (),
             )
         ]
 
@@ -140,11 +116,11 @@ class Builder:
         """A network of its own for each colour."""
         product = self.ref.product
         networks = tuple(
-            EnsureNetwork(name=self.names.network(product, colour), create=self.target.create_network(colour))
+            act.EnsureNetwork(name=self.names.network(product, colour), create=self.target.create_network(colour))
             for colour in (self.colour, other(self.colour))
         )
         undo = tuple(
-            RemoveNetwork(name=self.names.network(product, colour), remove=self.target.remove_network(colour))
+            act.RemoveNetwork(name=self.names.network(product, colour), remove=self.target.remove_network(colour))
             for colour in (self.colour, other(self.colour))
         )
         subnet = product_slice(self.site.network.subnet, self.product.index)
@@ -169,7 +145,7 @@ class Builder:
                     self._starting("base", self.target.pull("base"), self.target.up("base")),
                     self._healthy("base"),
                 ),
-                undo=(RunCommands(commands=(undo,)),),
+                undo=(act.RunCommands(commands=(undo,)),),
             )
         ]
 
@@ -186,7 +162,7 @@ class Builder:
                     self.target.up(self.colour),
                 ),
             ),
-            undo=(RunCommands(commands=(self.target.down(self.colour),)),),
+            undo=(act.RunCommands(commands=(self.target.down(self.colour),)),),
         )
 
     def health(self) -> Step:
@@ -200,14 +176,14 @@ class Builder:
     def preview(self) -> Step:
         """The front door learns the new colour, which only the preview reaches."""
         fronts = tuple(replace(front, preview_colour=self.colour) for front in self.fronts)
-        actions: list[Action] = [self.certificates] if self.certificates else []
-        actions.append(ApplyEdge(config=self._union(fronts)))
+        actions: list[act.Action] = [self.certificates] if self.certificates else []
+        actions.append(act.ApplyEdge(config=self._union(fronts)))
         where = ", ".join(f"{front.entry} at {front.preview_bind}" for front in self.fronts)
         return Step(
             name="preview",
             intent=f"show {self.colour} on the preview: {where}",
             actions=tuple(actions),
-            undo=(ApplyEdge(config=self._before),),
+            undo=(act.ApplyEdge(config=self._before),),
         )
 
     def smoke(self) -> Step:
@@ -215,7 +191,7 @@ class Builder:
         return Step(
             name="smoke",
             intent=f"ask {len(self.questions)} smoke questions through the preview",
-            actions=(AskSmoke(product=self.ref.product, part=self.colour, questions=self.questions),),
+            actions=(act.AskSmoke(product=self.ref.product, part=self.colour, questions=self.questions),),
         )
 
     def switch(self) -> Step:
@@ -223,8 +199,12 @@ class Builder:
         return Step(
             name=SWITCH,
             intent=f"switch all entry points to {self.colour}: {', '.join(sorted(self.release.entry_points))}",
-            actions=(SetColour(product=self.ref.product, colour=self.colour),),
-            undo=(SetColour(product=self.ref.product, colour=self.product.active),),
+            actions=(act.SetColour(product=self.ref.product, colour=self.colour),),
+            undo=(
+                act.SetColour(product=self.ref.product, colour=self.product.active),
+                # What was accepted is answered before the new release is taken down.
+                act.Drain(backends=tuple(back.name for back in self.backs), seconds=self.site.timing.drain),
+            ),
         )
 
     def bake(self) -> Step:
@@ -233,7 +213,7 @@ class Builder:
             name="bake",
             intent=f"watch the front door for {self.site.timing.bake:.0f} s, then ask through it",
             actions=(
-                Watch(
+                act.Watch(
                     product=self.ref.product,
                     colour=self.colour,
                     seconds=self.site.timing.bake,
@@ -254,13 +234,13 @@ class Builder:
             Step(
                 name="drain",
                 intent=f"let the sessions on {old} end, {self.site.timing.drain:.0f} s at most",
-                actions=(Drain(backends=names, seconds=self.site.timing.drain),),
+                actions=(act.Drain(backends=names, seconds=self.site.timing.drain),),
             ),
             Step(
                 name=f"retire-{old}",
                 intent=f"take {old} down",
-                actions=(RunCommands(commands=(self._old.down(old),)),),
-                undo=(RunCommands(commands=(self._old.up(old),)), self._old_healthy(old)),
+                actions=(act.RunCommands(commands=(self._old.down(old),)),),
+                undo=(act.RunCommands(commands=(self._old.up(old),)), self._old_healthy(old)),
             ),
         ]
 
@@ -270,6 +250,7 @@ class Builder:
         committed = self.product.model_copy(
             update={
                 "channel": self.site.channel,
+                "strategy": self.strategy,
                 "active": self.colour,
                 "current": self.ref,
                 "previous": self.product.current,
@@ -283,11 +264,11 @@ class Builder:
             name="commit",
             intent=f"write down that {self.release.version} serves as {self.colour}",
             actions=(
-                ApplyEdge(config=final),
-                Commit(product=committed, edge_config=final),
-                PruneKept(product=self.ref.product, keep=self.site.keep),
+                act.ApplyEdge(config=final),
+                act.Commit(product=committed, edge_config=final),
+                act.PruneKept(product=self.ref.product, keep=self.site.keep),
             ),
-            undo=(ApplyEdge(config=self._union(self.fronts)),),
+            undo=(act.ApplyEdge(config=self._union(self.fronts)),),
         )
 
     @property
@@ -307,22 +288,22 @@ class Builder:
     def _before(self) -> EdgeConfig:
         return frontdoor.without_preview(self.state.edge_config or EdgeConfig())
 
-    def _drop_images(self) -> tuple[DropImages, ...]:
+    def _drop_images(self) -> tuple[act.DropImages, ...]:
         """A first install that fails leaves nothing; an upgrade shares images with the old release."""
         references = relocate(self.release, registry_address(self.site)).values()
-        return (DropImages(commands=tuple(map(self.target.remove_image, references))),)
+        return (act.DropImages(commands=tuple(map(self.target.remove_image, references))),)
 
     def _union(self, fronts: tuple[Frontend, ...]) -> EdgeConfig:
         return frontdoor.union(self.state.edge_config, self.site, self.ref.product, fronts, self.backs)
 
-    def _starting(self, part: Part, *commands: Command) -> RunCommands:
-        return RunCommands(commands=commands, product=self.ref.product, part=part)
+    def _starting(self, part: Part, *commands: Command) -> act.RunCommands:
+        return act.RunCommands(commands=commands, product=self.ref.product, part=part)
 
-    def _healthy(self, part: Part) -> AwaitHealthy:
-        return _await(self.release, self.target, part, self.site)
+    def _healthy(self, part: Part) -> act.AwaitHealthy:
+        return awaiting(self.release, part, self.site)
 
-    def _old_healthy(self, part: Part) -> AwaitHealthy:
-        return _await(self._old.release, self._old, part, self.site)
+    def _old_healthy(self, part: Part) -> act.AwaitHealthy:
+        return awaiting(self._old.release, part, self.site)
 
     def _mark(self) -> Mark:
         mark, here = self.product.mark, Mark(version=self.ref.version, digest=self.ref.digest)
@@ -335,11 +316,11 @@ def services(release: Release, part: Part) -> tuple[str, ...]:
     return tuple(sorted(name for name, service in release.services.items() if service.state == wanted))
 
 
-def _await(release: Release, target: ComposeTarget, part: Part, site: Site) -> AwaitHealthy:
-    return AwaitHealthy(
-        product=release.product,
-        part=part,
-        services={name: release.services[name].health for name in services(release, part)},
-        timeout=site.timing.health,
-        settle=site.timing.settle,
+def awaiting(release: Release, part: Part, site: Site, only: Collection[str] | None = None) -> act.AwaitHealthy:
+    """Wait for the services of a part, or for ``only`` some of them, as patiently as the site is."""
+    names = [name for name in services(release, part) if only is None or name in only]
+    health = {name: release.services[name].health for name in names}
+    timing = site.timing
+    return act.AwaitHealthy(
+        product=release.product, part=part, services=health, timeout=timing.health, settle=timing.settle
     )

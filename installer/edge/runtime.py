@@ -81,13 +81,17 @@ class EdgeRuntime:
         return bool(wanted) and wanted <= {row.proxy for row in rows if row.is_server and row.healthy}
 
     def sessions(self, backend: str) -> int:
-        """Sessions that a backend (``lan-chat.web.blue``) serves now, in workers from before a reload too."""
+        """Sessions that a backend (``lan-chat.web.blue``) serves now, in workers from before a reload too.
+
+        ``lan-chat.web.blue/gateway-1`` asks about one of its servers.
+        """
+        backend, _, server = backend.partition("/")
         old = [self._control.old_stat(pid) for pid in self._control.workers().old]
         return sum(
             row.current
             for rows in (self.show_stat(), *old)
             for row in rows
-            if row.proxy == backend and row.service == "BACKEND"
+            if row.proxy == backend and row.service == (server or "BACKEND")
         )
 
     def errors(self, product: str, colour: Colour | None = None) -> Counters:

@@ -67,13 +67,13 @@ class ComposeTarget:
         """Fetch the images that the engine lacks; nothing is started."""
         return self._compose(part, "pull", "--quiet", "--policy", "missing", timeout=_PULL)
 
-    def up(self, part: Part, *containers: str) -> Command:
-        """Start a part, or only some of its ``containers`` (such as ``gateway-1``), and nothing they depend on.
+    def up(self, part: Part, *containers: str, alone: bool = True) -> Command:
+        """Start a part, or only some of its ``containers`` (such as ``gateway-1``), ``alone`` or with what they need.
 
         It lasts as long as Compose waits for ``depends_on``, so it may take the time that health may take.
         """
         options = ("--detach", "--no-build", "--pull", "missing", "--quiet-pull", *self._grace)
-        which = ("--no-deps", *containers) if containers else ("--remove-orphans",)
+        which = (*(("--no-deps",) if alone else ()), *containers) if containers else ("--remove-orphans",)
         return self._compose(part, "up", *options, *which, timeout=self.site.timing.health + _DOWN)
 
     def down(self, part: Part) -> Command:
@@ -91,6 +91,10 @@ class ComposeTarget:
     def stop(self, part: Part, *containers: str) -> Command:
         """Stop containers; one with the restart policy ``always`` comes back with the engine, so ``down`` retires."""
         return self._compose(part, "stop", *self._grace, *containers, timeout=_DOWN)
+
+    def remove(self, part: Part, *containers: str) -> Command:
+        """Stop containers and take them off the engine, so that none comes back with it; fine where they are gone."""
+        return self._compose(part, "rm", "--stop", "--force", "--volumes", *containers, timeout=_DOWN)
 
     def logs(self, part: Part, service: str, lines: int) -> Command:
         """The last lines of a service of the release, all its replicas."""

@@ -52,6 +52,7 @@ class Edition:
     compose: str = _COMPOSE
     entry_points: tuple[str, ...] = ("web",)
     ready: bool = True
+    services: str = "{board: {image: board, health: {http: ':3000/status'}}}"
 
     @property
     def recipe(self) -> str:
@@ -61,8 +62,7 @@ class Edition:
             f"apiVersion: sealift.dev/v1\nproduct: {self.product}\nchannel: {self.channel}\n"
             f"platforms: [{self.platform}]\nimages: {{board: {{from: 'oci:image'}}}}\ntemplates: [templates]\n"
             f"deploy: {{compose: compose.yaml.j2}}\n{EDGE if self.edge else ''}"
-            "services: {board: {image: board, health: {http: ':3000/status'}}}\n"
-            f"entry_points: {{{doors}}}\n"
+            f"services: {self.services}\nentry_points: {{{doors}}}\n"
             "smoke: [{entry: web, http: /ready, expect: 200, contains: 'yes'}]\n" + self.manifest
         )
 
