@@ -188,9 +188,10 @@ def verify(
     """Check every byte and every signature."""
     talk: Talk = context.obj
     policy = _policy(trust_root, key)
-    if policy.expires is not None and policy.expires < datetime.now(UTC):
-        talk.warn(f"{policy.origin} has expired on {policy.expires:%Y-%m-%d}: ask for a newer root")
-    found = verify_media(file, policy, talk, demands_program=trust_root is not None)
+    now = datetime.now(UTC)
+    if notice := policy.expiry_notice(now):
+        talk.warn(notice)
+    found = verify_media(file, policy, talk, demands_program=trust_root is not None, now=now)
     talk.result(found.table(), found.as_json())
 
 

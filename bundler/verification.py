@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -71,7 +72,9 @@ class Verification:
         return Table(("", ""), tuple(rows))
 
 
-def verify_media(path: Path, policy: TrustPolicy, talk: Talk, *, demands_program: bool = False) -> Verification:
+def verify_media(
+    path: Path, policy: TrustPolicy, talk: Talk, *, demands_program: bool = False, now: datetime | None = None
+) -> Verification:
     """Check every byte of a bundle, and of the program beside it when ``path`` is the media folder.
 
     ``demands_program``: the policy says who may sign the program, so it must be signed by them. A policy of one key
@@ -80,7 +83,7 @@ def verify_media(path: Path, policy: TrustPolicy, talk: Talk, *, demands_program
     """
     bundle = locate_bundle(path)
     with BundleReader(bundle) as reader:
-        verified, passed_over = verify_with_countersignatures(reader, policy, bundle)
+        verified, passed_over = verify_with_countersignatures(reader, policy, bundle, now=now)
         with talk.progress(f"checking {reader.path.name}", reader.size) as meter:
             check_content(reader, verified, progress=meter.advance)
     program = bundle.parent / PROGRAM

@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from installer import __version__
+from installer.clock import now
 from installer.errors import SealiftError
 from installer.hostprogram import ensure_on_host
 from installer.site import DEFAULT_SITE_FILE, DEFAULT_STATE_DIR, load_site
@@ -139,7 +140,7 @@ def verify(
     from installer.truststore import load_policy
 
     talk: Talk = context.obj
-    media = open_media(path, load_policy(_Places.state_dir))
+    media = open_media(path, load_policy(_Places.state_dir), now=now(_Places.state_dir))
     for item in media.passed_over:
         (talk.say if item.is_by_a_stranger else talk.warn)(item.line())
     with talk.progress("verify", media.size) as meter:

@@ -160,6 +160,9 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "root-key-twice",
         "root-keyid",
         "root-malformed",
+        "root-unknown-field",
+        "root-identity",
+        "root-requirement",
     ),
     ExitCode.CORRUPT: (
         "truncated",
@@ -178,6 +181,8 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "signature-wrong",
         "signature-of-another",
         "threshold-not-met",
+        "requirement-not-met",
+        "root-expired",
         "fingerprint-mismatch",
         "root-not-self-signed",
         "trust-exists",

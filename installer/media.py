@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -57,11 +58,11 @@ class Media:
         return not_checked
 
 
-def open_media(path: Path, policy: TrustPolicy) -> Media:
+def open_media(path: Path, policy: TrustPolicy, *, now: datetime | None = None) -> Media:
     """Verify who signed the bundle at ``path`` and read its small files. Raises the errors of the verifier."""
     bundle = locate_bundle(path)
     with BundleReader(bundle) as reader:
-        verified, passed_over = verify_with_countersignatures(reader, policy, bundle)
+        verified, passed_over = verify_with_countersignatures(reader, policy, bundle, now=now)
         kept = [member for _, member in verified.release.members() if _is_kept(member)]
         if sum(member.size for member in kept) > _MAX_KEPT:
             raise SealiftError(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from installer import __version__
 from installer.admission import admit
+from installer.clock import now
 from installer.durable import tidy
 from installer.errors import SealiftError
 from installer.execute import Executor
@@ -52,7 +53,7 @@ def upgrade(request: Request, talk: Talk, approve: Approve) -> Outcome:
     """Bring the release of a bundle into service. Raises every refusal; an upgrade taken back is in the outcome."""
     began = time.monotonic()
     policy = load_policy(request.state_dir)
-    media = open_media(request.media, policy)
+    media = open_media(request.media, policy, now=now(request.state_dir))
     for item in media.passed_over:
         (talk.say if item.is_by_a_stranger else talk.warn)(item.line())
     release = media.release

@@ -12,6 +12,7 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -24,8 +25,10 @@ from installer.bundle.verify import VerifiedRelease, verify_release
 from installer.errors import ExitCode, SealiftError
 
 FOLDER: Final = "signatures"
-_NOT_BY_ITSELF: Final = frozenset({"threshold-not-met", "no-valid-signature"})
-"""Sound files: one signer of several, or one that another policy may trust. They are taken along."""
+_ONE_OF_SEVERAL: Final = frozenset({"threshold-not-met", "requirement-not-met"})
+"""Sound files by a trusted signer, of whom more are needed."""
+_NOT_BY_ITSELF: Final = _ONE_OF_SEVERAL | {"no-valid-signature"}
+"""Those, and sound files by somebody whom another policy may trust. They are taken along."""
 _MAX_ENTRIES: Final = 4096
 _MAX_READ: Final = 2 * MAX_SIGNATURES
 """The copies of those inside, and as many again."""
@@ -57,13 +60,13 @@ class Beside:
 
 
 def verify_with_countersignatures(
-    reader: BundleReader, policy: TrustPolicy, bundle: Path
+    reader: BundleReader, policy: TrustPolicy, bundle: Path, *, now: datetime | None = None
 ) -> tuple[VerifiedRelease, tuple[PassedOver, ...]]:
     """As :func:`verify_release`, counting the signatures beside the file ``bundle`` too; with what did not count."""
     head = reader.head
     found = weigh(read_countersignatures(bundle), head.release, head.signatures, policy)
     try:
-        return verify_release(reader, policy, found.files), found.passed_over
+        return verify_release(reader, policy, found.files, now=now), found.passed_over
     except SealiftError as error:
         if error.exit_code is ExitCode.UNTRUSTED:
             error.details += tuple(item.line() for item in found.passed_over)
@@ -84,7 +87,7 @@ def weigh(
         if data in inside.values():
             continue
         error = _refusal(data, name, payload, policy, role)
-        if error is not None and error.id != "threshold-not-met":
+        if error is not None and error.id not in _ONE_OF_SEVERAL:
             passed.append(PassedOver(name, error))
         if error is None or error.id in _NOT_BY_ITSELF:
             (others if error is not None and error.id == "no-valid-signature" else trusted).append((name, data))

@@ -1,7 +1,8 @@
 """The one door: only this module constructs a :class:`VerifiedRelease`, and everything later demands one.
 
-Order: signatures over the raw bytes of ``release.json`` by a threshold of trusted keys; only then its parsing; then the
-product the root names; then the packing; then, member by member, the content against the signed list.
+Order: signatures over the raw bytes of ``release.json`` by all that the policy demands in every channel; only then its
+parsing; then the product the root names and what the policy demands for its channel; then the packing; then, member by
+member, the content against the signed list.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
@@ -29,19 +31,23 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class VerifiedRelease:
-    """A release whose signatures hold under ``policy_origin``. Its *content* is checked by :func:`check_content`."""
+    """A release whose signatures hold under ``policy``. Its *content* is checked by :func:`check_content`."""
 
     release: Release
     raw: bytes
     digest: Digest
     signatures: Mapping[str, bytes]
     signers: tuple[Signer, ...]
-    policy_origin: str
+    policy: TrustPolicy
     _key: InitVar[object] = None  # not a field: `dataclasses.replace` cannot carry it over to another release
 
     def __post_init__(self, _key: object) -> None:
         if _key is not _KEY:
             raise TypeError("a VerifiedRelease is made by installer.bundle.verify alone")
+
+    @property
+    def policy_origin(self) -> str:
+        return self.policy.origin
 
 
 def verify_statement(raw: bytes, signatures: Mapping[str, bytes], policy: TrustPolicy) -> VerifiedRelease:
@@ -49,7 +55,7 @@ def verify_statement(raw: bytes, signatures: Mapping[str, bytes], policy: TrustP
 
     Raises the errors of :meth:`TrustPolicy.judge` and :meth:`Release.parse`, and ``wrong-product`` (6).
     """
-    signers = policy.judge("release", raw, signatures)
+    policy.judge("release", raw, signatures)
     release = Release.parse(raw)
     if policy.product is not None and policy.product != release.product:
         raise SealiftError(
@@ -57,17 +63,24 @@ def verify_statement(raw: bytes, signatures: Mapping[str, bytes], policy: TrustP
             f"a release of {release.product}, but {policy.origin} is for {policy.product}",
             hint="use the media of the product this host trusts",
         )
-    return VerifiedRelease(release, raw, Digest.of(raw), dict(signatures), signers, policy.origin, _KEY)
+    signers = policy.judge("release", raw, signatures, channel=release.channel)  # what only its channel demands
+    return VerifiedRelease(release, raw, Digest.of(raw), dict(signatures), signers, policy, _KEY)
 
 
 def verify_release(
-    reader: BundleReader, policy: TrustPolicy, beside: Mapping[str, bytes] = MappingProxyType({})
+    reader: BundleReader,
+    policy: TrustPolicy,
+    beside: Mapping[str, bytes] = MappingProxyType({}),
+    *,
+    now: datetime | None = None,
 ) -> VerifiedRelease:
     """Trust the head of a bundle or refuse it. Nothing of the content has been read when it returns.
 
-    ``beside`` are signature files from elsewhere, by names that are not inside.
-    Raises what :func:`verify_statement` and then :meth:`Packing.parse` raise.
+    ``beside`` are signature files from elsewhere, by names that are not inside. Without ``now``, a root that refuses
+    once it has expired refuses. Raises ``root-expired`` (5), then what :func:`verify_statement` and
+    :meth:`Packing.parse` raise.
     """
+    policy.refuse_expired(now)
     verified = verify_statement(reader.head.release, {**beside, **reader.head.signatures}, policy)
     Packing.parse(reader.head.packing)
     return verified

@@ -28,7 +28,7 @@ from installer.bundle.release import RELEASE_TYPE
 from installer.bundle.signature import sigstore_bundle
 from installer.bundle.strictjson import canonical
 from installer.bundle.tarheader import END, padding, tar_header
-from installer.bundle.trust import TrustPolicy
+from installer.bundle.trust import PublicKey, Requirement, Role, TrustPolicy
 
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
@@ -63,15 +63,20 @@ ROOT, RELEASE, SECOND, STRANGER, INSTALLER = (
 )
 
 
-def root_of(*release: Key, threshold: int = 1, product: str = "p") -> bytes:
-    """A root of trust for these release keys."""
+def root_of(*release: Key, expires: datetime = EXPIRES, **fields: Any) -> bytes:
+    """A root of trust for these release keys; ``fields`` are others of its plan."""
     plan = RootPlan(
         [NamedKey(key.spki, key.name) for key in release],
-        threshold=threshold,
         installer=[NamedKey(INSTALLER.spki, "installer")],
-        product=product,
+        **{"product": "p", **fields},
     )
-    return make_root(plan, [ROOT], EXPIRES)
+    return make_root(plan, [ROOT], expires)
+
+
+def demands(name: str, *keys: Key, threshold: int = 1, channels: frozenset[str] | None = None) -> Requirement:
+    """What must be met besides the threshold of the releases."""
+    rule = Role(tuple(PublicKey(key.spki, key.name) for key in keys), threshold)
+    return Requirement(name, rule, channels=channels)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from installer.bundle.digest import Digest
 from installer.bundle.signature import sigstore_bundle
 from installer.bundle.strictjson import canonical
-from tests.vectors.forge import INSTALLER, RELEASE, ROOT, SECOND, STRANGER, Forge, Key, root_of
+from tests.vectors.forge import INSTALLER, RELEASE, ROOT, SECOND, STRANGER, Forge, Key, demands, root_of
 from tests.vectors.vector import Make, Vector, good, signatures
 
 MINE = "signatures/release.sigstore.json"
@@ -339,4 +340,90 @@ ROOTS = [
 # fmt: on
 
 
-VECTORS = [*SIGNATURES, *ROOTS]
+def says(**fields: Any) -> Make:
+    """Other fields of ours in the root, signed again."""
+    return rooted(lambda value: value["signed"]["x-sealift"].update(fields))
+
+
+def demanded(**fields: Any) -> dict[str, Any]:
+    """A requirement as the root spells it: the second key must sign, unless ``fields`` say otherwise."""
+    return {"name": "customer", "role": "release", "threshold": 1, "keys": [Digest.of(RELEASE.spki).hex], **fields}
+
+
+def identity(value: dict[str, Any], *roles: str, keyid: str = "", scheme: str = "Fulcio", **keyval: Any) -> None:
+    """An identity among the keys, beside those that ``roles`` have."""
+    keyval = keyval or {"identity": "release@vendor.example", "issuer": "https://id.vendor.example"}
+    key = {"keytype": "sigstore-oidc", "scheme": scheme, "keyval": keyval}
+    keyid = keyid or Digest.of(canonical({**key, "scheme": "Fulcio"}).removesuffix(b"\n")).hex
+    value["signed"]["keys"][keyid] = key
+    for name in roles:
+        value["signed"]["roles"][name]["keyids"].append(keyid)
+
+
+def permits_by_identity(value: dict[str, Any]) -> None:
+    identity(value)
+    rule = demanded(
+        role="permit", keys=[next(k for k, v in value["signed"]["keys"].items() if v["scheme"] == "Fulcio")]
+    )
+    value["signed"]["x-sealift"]["requirements"] = [rule]
+
+
+def of_customer(threshold: int = 1, *channels: str) -> Make:
+    """A root of the release key by which the second key must sign too."""
+    rule = demands("customer", SECOND, threshold=threshold, channels=frozenset(channels) or None)
+    return lambda: root_of(RELEASE, requirements=[rule])
+
+
+VENDORS = (RELEASE, STRANGER, INSTALLER)
+PAST = datetime(2026, 1, 1, tzinfo=UTC)
+# fmt: off
+POLICIES = [
+    Vector("good-root-of-old", "a root that says no more than its product, as the first ones did", None, good, rooted(lambda v: v["signed"].update({"x-sealift": {"product": "p"}}))),
+    Vector("good-customer-agrees", "vendor and customer, both demanded", None, by(RELEASE, SECOND), of_customer()),
+    Vector("good-one-of-three-vendors", "one of three vendors, and the customer", None, by(SECOND, STRANGER), lambda: root_of(*VENDORS, requirements=[demands("customer", SECOND)])),
+    Vector("good-requirement-of-another-channel", "what only the channel candidate demands", None, good, of_customer(1, "candidate")),
+    Vector("good-identity-beside", "an identity that may sign, and need not", None, good, rooted(lambda v: identity(v, "targets", "snapshot"))),
+    Vector("good-expired-warns", "a root that has expired, and only warns", None, good, lambda: root_of(RELEASE, expires=PAST)),
+    Vector("good-refuses-once-expired", "a root that will refuse once it has expired", None, good, lambda: root_of(RELEASE, expired="refuse")),
+    Vector("root-expired", "a root that has expired, and says that nothing comes in", "root-expired", good, lambda: root_of(RELEASE, expires=PAST, expired="refuse")),
+    Vector("customer-missing", "the vendor alone, where the customer must agree", "requirement-not-met", good, of_customer()),
+    Vector("customer-alone", "the customer alone, where the vendor must sign too", "threshold-not-met", by(SECOND), of_customer()),
+    Vector("customer-stranger", "vendor and a stranger, where the customer must agree", "requirement-not-met", by(RELEASE, STRANGER), of_customer()),
+    Vector("customer-vendor-twice", "two vendors, where the customer must agree", "requirement-not-met", by(RELEASE, STRANGER), lambda: root_of(*VENDORS, requirements=[demands("customer", SECOND)])),
+    Vector("channel-demands-more", "one signature, where the channel stable demands another", "requirement-not-met", good, of_customer(1, "stable", "lts")),
+    Vector("channel-without-ci", "the key of the build machine, which may sign for candidate only", "requirement-not-met", good, lambda: root_of(RELEASE, SECOND, requirements=[demands("people", SECOND, channels=frozenset({"stable"}))])),
+    Vector("root-of-version-true", "a version that is true", "root-malformed", good, rooted(lambda v: v["signed"].update(version=True))),
+    Vector("root-of-version-zero", "version 0", "root-malformed", good, rooted(lambda v: v["signed"].update(version=0))),
+    Vector("root-says-unknown", "a rule that nobody here knows", "root-unknown-field", good, says(quorum=3)),
+    Vector("root-says-list", "a list where the rules must be", "root-malformed", good, rooted(lambda v: v["signed"].update({"x-sealift": []}))),
+    Vector("root-product-capitals", "a product that is no name", "root-malformed", good, says(product="P")),
+    Vector("root-epoch-zero", "epoch 0", "root-malformed", good, says(epoch=0)),
+    Vector("root-epoch-text", "an epoch in quotes", "root-malformed", good, says(epoch="1")),
+    Vector("root-expired-word", "another word than warn and refuse", "root-malformed", good, says(expired="never")),
+    Vector("root-keyless-list", "a list where sigstore's root must be", "root-malformed", good, says(keyless=[])),
+    Vector("root-requirements-33", "a requirement too many", "root-malformed", good, says(requirements=[demanded(name=f"r{n}") for n in range(33)])),
+    Vector("requirement-unknown-field", "a requirement with a word that nobody knows", "root-unknown-field", good, says(requirements=[demanded(platform="arm64")])),
+    Vector("requirement-role-root", "a requirement of the root role", "root-malformed", good, says(requirements=[demanded(role="root")])),
+    Vector("requirement-no-keys", "a requirement of nobody", "root-threshold", good, says(requirements=[demanded(keys=[])])),
+    Vector("requirement-no-channel", "a requirement for no channel at all", "root-malformed", good, says(requirements=[demanded(channels=[])])),
+    Vector("requirement-channel-name", "a channel that is no name", "root-malformed", good, says(requirements=[demanded(channels=["*"])])),
+    Vector("requirement-threshold-zero", "a requirement of 0 signatures", "root-threshold", good, says(requirements=[demanded(threshold=0)])),
+    Vector("requirement-threshold-true", "a requirement of true signatures", "root-malformed", good, says(requirements=[demanded(threshold=True)])),
+    Vector("requirement-threshold-high", "a requirement that nobody can meet", "root-threshold", good, says(requirements=[demanded(threshold=2)])),
+    Vector("requirement-key-twice", "one key twice in a requirement", "root-key-twice", good, says(requirements=[demanded(keys=[Digest.of(RELEASE.spki).hex] * 2)])),
+    Vector("requirement-key-gone", "a requirement of a key that is not there", "root-malformed", good, says(requirements=[demanded(keys=["0" * 64])])),
+    Vector("requirement-twice", "two requirements of one name", "root-requirement", good, says(requirements=[demanded(), demanded()])),
+    Vector("requirement-installer-channel", "a channel for the installer, which has none", "root-requirement", good, says(requirements=[demanded(role="installer", channels=["stable"])])),
+    Vector("requirement-permit-identity", "an identity that must sign permits", "root-identity", good, rooted(permits_by_identity)),
+    Vector("identity-in-root", "an identity in the root role", "root-identity", good, rooted(lambda v: identity(v, "root"))),
+    Vector("identity-in-permit", "an identity that may sign permits", "root-identity", good, rooted(lambda v: identity(v, "timestamp"))),
+    Vector("identity-keyid-lies", "an identity under a keyid that is not its own", "root-keyid", good, rooted(lambda v: identity(v, "targets", keyid="e" * 64))),
+    Vector("identity-scheme", "an identity of another scheme", "root-identity", good, rooted(lambda v: identity(v, "targets", scheme="other"))),
+    Vector("identity-without-issuer", "an identity without who vouches for it", "root-identity", good, rooted(lambda v: identity(v, "targets", identity="a@b.example"))),
+    Vector("identity-blank", "an identity of a blank", "root-identity", good, rooted(lambda v: identity(v, "targets", identity=" ", issuer="https://id.example"))),
+    Vector("identity-any", "an identity that is a pattern of nothing", "root-identity", good, rooted(lambda v: identity(v, "targets", identity="", issuer="https://id.example"))),
+]
+# fmt: on
+
+
+VECTORS = [*SIGNATURES, *ROOTS, *POLICIES]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from datetime import UTC, datetime
 from typing import BinaryIO
 
 from installer.bundle.archive import BundleReader
@@ -11,6 +12,8 @@ from installer.bundle.release import Descriptor, File
 from installer.bundle.trust import TrustPolicy
 from installer.bundle.verify import check_content, verify_release
 from installer.errors import SealiftError
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
 class Collected(Sink):
@@ -44,7 +47,7 @@ def installed(file: BinaryIO, policy: TrustPolicy) -> dict[str, bytes]:
     """What an install takes from ``file``, by digest (and ``release.json``). Raises the verifier's errors."""
     sink = Collected()
     with BundleReader.from_file(file, "x.bundle.tar.zst") as reader:
-        verified = verify_release(reader, policy)
+        verified = verify_release(reader, policy, now=NOW)
         if check_content(reader, verified, [sink]):
             raise AssertionError("a full check left something out")
     return {**sink.held, "release.json": verified.raw}

@@ -66,7 +66,7 @@ def test_quick_says_what_it_has_not_checked(bundle: Path, forge: Forge) -> None:
 def test_nobody_else_can_make_a_verified_release(forge: Forge) -> None:
     release = Release.parse(forge.statement)
     with pytest.raises(TypeError):
-        VerifiedRelease(release, forge.statement, release.digest, {}, (), "nowhere")
+        VerifiedRelease(release, forge.statement, release.digest, {}, (), forge.policy)
     with BundleReader.from_file(io.BytesIO(forge.bytes()), "x") as reader:
         verified = verify_release(reader, forge.policy)
     with pytest.raises((TypeError, ValueError)):

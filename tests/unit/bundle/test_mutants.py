@@ -196,15 +196,15 @@ def test_says_who_has_signed_and_who_has_not() -> None:
     policy = TrustPolicy.from_root(root_of(RELEASE, SECOND, INSTALLER, threshold=2), "root.json")
     error = refusal(lambda: policy.judge("release", forge.statement, forge.signatures))
     everybody, missing = error.hint.removesuffix(": ask one of them to sign").split("; not yet signed by ")
-    assert everybody.startswith("root.json wants 2 of: ")
-    assert set(everybody.removeprefix("root.json wants 2 of: ").split(", ")) == set(short.values())
+    assert everybody.startswith("root.json (root version 1) wants 2 of: ")
+    assert set(everybody.removeprefix("root.json (root version 1) wants 2 of: ").split(", ")) == set(short.values())
     assert set(missing.split(", ")) == {short["second"], short["installer"]}
     only = TrustPolicy.from_root(root_of(INSTALLER), "root.json")
     strangers = {f"signatures/{key.name}": key.signature_file(forge.statement) for key in (STRANGER, SECOND)}
     error = refusal(lambda: only.judge("release", forge.statement, strangers))
     seen = ", ".join(sorted(Digest.of(key.spki).short for key in (STRANGER, SECOND)))
     assert f"(signed by {seen})" in error.message
-    assert "root.json wants 1 of" in error.hint
+    assert "root.json (root version 1) wants 1 of" in error.hint
 
 
 def test_refuses_in_words_and_names_no_nothing() -> None:

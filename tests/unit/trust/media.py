@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -71,13 +72,13 @@ class Stick:
         path.write_bytes(data)
         return path
 
-    def verify(self, policy: TrustPolicy, **more: bool) -> Verification:
+    def verify(self, policy: TrustPolicy, **more: Any) -> Verification:
         return verify_media(self.folder, policy, QUIET, **more)
 
     def signers(self, policy: TrustPolicy) -> list[str]:
         return sorted(signer.name for signer in self.verify(policy).verified.signers)
 
-    def refusal(self, policy: TrustPolicy, **more: bool) -> SealiftError:
+    def refusal(self, policy: TrustPolicy, **more: Any) -> SealiftError:
         with pytest.raises(SealiftError) as caught:
             self.verify(policy, **more)
         return caught.value
