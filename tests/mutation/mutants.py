@@ -23,6 +23,8 @@ UNTESTED: Final = frozenset([5, 33])
 _ID_FIRST: Final = frozenset(["SealiftError", "_refusal", "_root_refusal", "_Problem", "fault"])
 """What makes a refusal: its first argument is the error id; the others are words for people."""
 _WORDS_ONLY: Final = frozenset(["ValueError", "TypeError"])
+_NAME_SECOND: Final = frozenset(["_number", "parse_canonical"])
+"""What reads something: its second argument is what messages call it."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ class _Silence(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
         called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if called in _NAME_SECOND:
+            del node.args[1:]
         if called in _ID_FIRST | _WORDS_ONLY:
             node.args = node.args[: self._kept] if called in _ID_FIRST else []
             node.keywords = []

@@ -21,8 +21,8 @@ from installer.bundle.frames import (
     seek_table,
 )
 from installer.bundle.packing import MAX_PACKING_BYTES
-from installer.bundle.release import MAX_RELEASE_BYTES
-from installer.bundle.signature import MAX_SIGNATURE_BYTES, MAX_SIGNATURES
+from installer.bundle.release import MAX_RELEASE_BYTES, Release
+from installer.bundle.signature import MAX_SIGNATURE_BYTES, MAX_SIGNATURES, parse_signature
 from installer.bundle.strictjson import canonical, parse, parse_canonical
 from installer.bundle.tarheader import MAX_SIZE, padding, parse_header, tar_header
 from installer.errors import SealiftError
@@ -167,6 +167,17 @@ def test_json_refuses_what_is_beyond(text: bytes, error: str) -> None:
     assert (caught.id, "the document" in caught.message) == (error, True)
 
 
+def test_signature_file_is_refused_by_its_size_before_it_is_parsed() -> None:
+    assert refusal(lambda: parse_signature(b"{" * (MAX_SIGNATURE_BYTES + 1), "x")).id == "signature-too-large"
+    assert refusal(lambda: parse_signature(b"{" * MAX_SIGNATURE_BYTES, "x")).id == "json-invalid"
+
+
+def test_release_finds_an_image_by_its_name() -> None:
+    release = Release.parse(Forge().statement)
+    for image in release.images:
+        assert release.image(image.name) is image
+
+
 def test_json_writes_nothing_inexact() -> None:
     for value in (1.5, [1.5], {"a": (1.5,)}, {1: "a"}, float("nan")):
         with pytest.raises(ValueError, match=r"float|string"):
@@ -180,6 +191,36 @@ def test_tar_header_is_read_as_it_was_written(size: int) -> None:
     for mode in (0o644, 0o755):
         assert parse_header(tar_header("a" * 100, size, mode)) == ("a" * 100, size, mode)
     assert (size + padding(size)) % 512 == 0 and 0 <= padding(size) < 512
+
+
+@pytest.mark.parametrize(
+    ("offset", "byte", "error"),
+    [
+        (100, ord("1"), "member-mode"),
+        (108, ord("1"), "member-owner"),
+        (116, ord("1"), "member-owner"),
+        (136, ord("1"), "member-time"),
+        (265, ord("1"), "member-owner"),
+        (328, ord("1"), "member-owner"),
+        (124, 0x81, "size-overflow"),
+        (125, 0x01, "size-overflow"),
+    ],
+)
+def test_tar_header_is_judged_by_every_byte_of_a_field(offset: int, byte: int, error: str) -> None:
+    header = bytearray(tar_header("a", MAX_SIZE))
+    header[offset] = byte
+    header[148:156] = b"%06o\0 " % (sum(header) - sum(header[148:156]) + 8 * ord(" "))
+    assert refusal(lambda: parse_header(bytes(header))).id == error
+
+
+def test_tar_checksum_is_read_with_its_first_digit() -> None:
+    header = bytearray(tar_header("a", 1))
+    header[148] = ord("1")
+    assert refusal(lambda: parse_header(bytes(header))).id == "tar-checksum"
+
+
+def test_tar_header_is_for_a_plain_file_unless_a_mode_is_named() -> None:
+    assert parse_header(tar_header("a", 1)).mode == 0o644
 
 
 def test_tar_header_cannot_be_written_for_what_needs_two() -> None:
