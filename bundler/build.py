@@ -15,9 +15,11 @@ from bundler import kit as media
 from bundler.assemble import Assembly, assemble
 from bundler.cache import wide_cache
 from bundler.changelog import Section, section_for
-from bundler.collect import files, images
+from bundler.collect import files
 from bundler.collect.content import FileContent
-from bundler.collect.engine import Engine
+from bundler.collect.image import Wish
+from bundler.collect.images import Sources, open_sources
+from bundler.collect.sources import ImageSource, parse_source
 from bundler.git import read_checkout
 from bundler.program import build_program
 from bundler.recipe import Program, Recipe, fill, find_manifest, load_recipe
@@ -154,17 +156,22 @@ def build(request: Request, passphrase: Passphrase, talk: Talk) -> Built:
 def assembled(request: Request, the_draft: Draft, folder: Path, talk: Talk) -> Iterator[Assembly]:
     """The release, whose bytes can be read until the end of the block; ``folder`` takes the program and the spools."""
     program = _program(request, the_draft.platform, folder)
-    with _engine(talk, folder) as engine:
-        yield _assemble(the_draft, program, engine, talk)
+    with open_sources(talk, folder) as sources:
+        yield _assemble(the_draft, program, sources, talk)
 
 
-def _assemble(the_draft: Draft, program: Path, engine: Engine, talk: Talk) -> Assembly:
-    recipe, base, values = the_draft.recipe, the_draft.base, the_draft.values
-    found = []
-    for name, source in sorted(recipe.sources().items()):
-        parsed = images.parse_source(fill(source.source, values), base)
-        fallback = f"{recipe.product}/{name}:{the_draft.version}"
-        found.append(images.collect(parsed, name, the_draft.platform, engine, fallback))
+def wished(the_draft: Draft, name: str) -> tuple[ImageSource, Wish]:
+    """Where the image called ``name`` comes from, and what is asked of it. Raises ``source-unsupported`` (2)."""
+    recipe = the_draft.recipe
+    image = recipe.sources()[name]
+    reference = f"{recipe.product}/{name}:{the_draft.version}"
+    source = parse_source(fill(image.source, the_draft.values), the_draft.base)
+    return source, Wish(name, the_draft.platform, reference, index=image.index)
+
+
+def _assemble(the_draft: Draft, program: Path, sources: Sources, talk: Talk) -> Assembly:
+    recipe = the_draft.recipe
+    found = [sources.collect(*wished(the_draft, name)) for name in sorted(recipe.sources())]
     collected = list(collect_files(the_draft, FileContent.of(program, "site program")))
     talk.say(f"collected {len(found)} images and {len(collected)} files")
     return assemble(recipe, the_draft.version, the_draft.platform, the_draft.created, found, collected)
@@ -244,15 +251,6 @@ def _changelog_text(recipe: Recipe, base: Path) -> str:
             f"cannot read the changelog {path}: {error}",
             hint="write one, beside the manifest",
         ) from error
-
-
-@contextmanager
-def _engine(talk: Talk, spool: Path) -> Iterator[Engine]:
-    engine = Engine(talk, spool)
-    try:
-        yield engine
-    finally:
-        engine.close()
 
 
 def _iso(seconds: int) -> str:

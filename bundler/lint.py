@@ -9,13 +9,12 @@ from pathlib import Path
 from jinja2 import Environment, TemplateSyntaxError
 
 from bundler.assemble import refuse_twins
-from bundler.build import Draft, Request, collect_files, draft
+from bundler.build import Draft, Request, collect_files, draft, wished
 from bundler.changelog import UNRELEASED, sections
 from bundler.collect.content import read_whole
-from bundler.collect.engine import Engine
 from bundler.collect.files import CollectedFile
-from bundler.collect.images import check_present, parse_source
-from bundler.recipe import fill, find_manifest, load_recipe
+from bundler.collect.images import Sources, open_sources
+from bundler.recipe import find_manifest, load_recipe
 from installer.errors import SealiftError
 from installer.talk import Talk
 
@@ -45,10 +44,9 @@ def _problems(found: Draft, talk: Talk) -> Iterator[SealiftError]:
     """What is wrong with files, templates and images, one at a time."""
     files: list[CollectedFile] = []
     checks: list[Callable[[], None]] = [lambda: files.extend(collect_files(found, None))]
-    engine = Engine(talk, None)
-    for name, source in sorted(found.recipe.sources().items()):
-        checks.append(partial(_check_image, found, name, source.source, engine))
-    yield from _failures(checks)
+    with open_sources(talk, None) as sources:
+        checks += [partial(_check_image, found, name, sources) for name in sorted(found.recipe.sources())]
+        yield from _failures(checks)
     if files:
         templates = [file for file in files if file.file.role == "template"]
         yield from _failures([partial(_check_template, file) for file in templates])
@@ -63,8 +61,8 @@ def _failures(checks: list[Callable[[], None]]) -> Iterator[SealiftError]:
             yield error
 
 
-def _check_image(found: Draft, name: str, source: str, engine: Engine) -> None:
-    check_present(parse_source(fill(source, found.values), found.base), name, found.platform, engine)
+def _check_image(found: Draft, name: str, sources: Sources) -> None:
+    sources.check(*wished(found, name))
 
 
 def _check_template(file: CollectedFile) -> None:

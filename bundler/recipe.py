@@ -39,9 +39,10 @@ FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]
 
 
 class ImageFrom(Closed):
-    """Where an image comes from: ``oci:FOLDER[:REF]`` or ``docker-daemon:REFERENCE``."""
+    """Where an image comes from (``docs/sources.md``), and whether an index is carried whole or only its platform."""
 
     source: Annotated[str, Field(alias="from", min_length=1, max_length=1000)]
+    index: Literal["platform", "keep"] = "platform"
 
 
 class Program(Closed):

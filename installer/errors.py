@@ -228,7 +228,7 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
     ),
     ExitCode.ROLLED_BACK: ("upgrade-rolled-back",),
     ExitCode.OPERATOR_NEEDED: ("operator-needed",),
-    ExitCode.REFUSED: ("run-unfinished", "build-differs"),
+    ExitCode.REFUSED: ("run-unfinished", "build-differs", "pin-mismatch"),
     ExitCode.INTERRUPTED: ("interrupted",),
 }
 

@@ -1,66 +1,70 @@
-"""The sources of images that a manifest can name."""
+"""Takes images from the sources that a manifest names."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bundler.collect.dockerarchive import collect_from_docker_archive
 from bundler.collect.engine import Engine
-from bundler.collect.layout import CollectedImage, FolderStore, collect_image
+from bundler.collect.image import CollectedImage, Wish
+from bundler.collect.layout import collect_from_layout
+from bundler.collect.sources import DockerArchive, ImageSource, InEngine, Layout, OciArchive
+from bundler.collect.store import LayoutStore
+from bundler.collect.tarfiles import Spool
 from installer.errors import SealiftError
+from installer.talk import Talk
 
 
 @dataclass(frozen=True)
-class Layout:
-    """``oci:FOLDER`` or ``oci:FOLDER:REF``."""
+class Sources:
+    """What taking images needs. Made by :func:`open_sources`; what it gives can be read as long as that is open."""
 
-    folder: Path
-    ref: str | None
+    spool: Spool
+    engine: Engine
 
+    def collect(self, source: ImageSource, wish: Wish) -> CollectedImage:
+        """The image that ``source`` names, as ``wish`` asks.
 
-@dataclass(frozen=True)
-class InEngine:
-    """``docker-daemon:REFERENCE``."""
+        Raises what :func:`~bundler.collect.image.collect_image` and the stores raise.
+        """
+        match source:
+            case Layout(folder, ref, pin):
+                store = LayoutStore.of_folder(f"oci:{folder}", folder)
+                return collect_from_layout(store, ref, replace(wish, pin=pin))
+            case OciArchive(file, ref, pin):
+                tar = self.spool.tar(file, "oci-archive")
+                return collect_from_layout(LayoutStore(tar.name, tar.open), ref, replace(wish, pin=pin))
+            case DockerArchive(file, ref, pin):
+                return collect_from_docker_archive(self.spool.tar(file, "docker-archive"), ref, replace(wish, pin=pin))
+            case InEngine(reference, pin):
+                named = replace(wish, pin=pin, reference=wish.reference if _is_id(reference) else reference)
+                return collect_from_docker_archive(self.engine.save(reference), None, named)
+        raise NotImplementedError(source)
 
-    reference: str
-
-
-ImageSource = Layout | InEngine
-
-
-def parse_source(text: str, base: Path) -> ImageSource:
-    """Read a filled-in source; folders are relative to ``base``. Raises ``source-unsupported`` (2)."""
-    kind, _, rest = text.partition(":")
-    if kind == "oci" and rest:
-        folder, _, ref = rest.partition(":")
-        return Layout(base / folder, ref or None)
-    if kind == "docker-daemon" and rest:
-        return InEngine(rest)
-    raise SealiftError(
-        "source-unsupported",
-        f"cannot take an image from {text[:200]}",
-        hint="known sources are oci:FOLDER[:REF] and docker-daemon:REFERENCE",
-    )
-
-
-def collect(source: ImageSource, name: str, platform: str, engine: Engine, fallback: str) -> CollectedImage:
-    """The image called ``name``; ``fallback`` is its reference where the source gives it none.
-
-    Raises what :func:`bundler.collect.layout.collect_image` and :meth:`Engine.save` raise.
-    """
-    if isinstance(source, InEngine):
-        return collect_image(engine.save(source.reference), name, None, platform, source.reference)
-    shown = f"oci:{source.folder}"
-    return collect_image(FolderStore(shown, source.folder), name, source.ref, platform, fallback)
+    def check(self, source: ImageSource, wish: Wish) -> None:
+        """Refuse what :meth:`collect` would, as far as that shows without reading blobs. Raises the same."""
+        if not isinstance(source, InEngine):
+            self.collect(source, wish)
+        elif not self.engine.has(source.reference):
+            raise SealiftError(
+                "image-not-found",
+                f"the engine has no image {source.reference}",
+                hint="build or load it; docker images shows all",
+            )
 
 
-def check_present(source: ImageSource, name: str, platform: str, engine: Engine) -> None:
-    """Refuse what :func:`collect` would, as far as that shows without reading blobs."""
-    if isinstance(source, Layout):
-        collect_image(FolderStore(f"oci:{source.folder}", source.folder), name, source.ref, platform, name)
-    elif not engine.has(source.reference):
-        raise SealiftError(
-            "image-not-found",
-            f"the engine has no image {source.reference}",
-            hint="build or load it; docker images shows all",
-        )
+@contextmanager
+def open_sources(talk: Talk, folder: Path | None) -> Iterator[Sources]:
+    """Sources of images; what has to be spooled goes to the disk of ``folder`` (None: the temporary folder)."""
+    spool = Spool(folder, talk)
+    try:
+        yield Sources(spool, Engine(spool))
+    finally:
+        spool.close()
+
+
+def _is_id(reference: str) -> bool:
+    return reference.startswith("sha256:")

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from bundler.collect.layout import INDEX, MANIFEST, CollectedImage, FolderStore, collect_image
+from bundler.collect.image import Wish
+from bundler.collect.layout import INDEX, MANIFEST, CollectedImage, collect_from_layout
+from bundler.collect.store import LayoutStore
 from installer.errors import SealiftError
 from tests.unit.bundler.layouts import CONFIG, TAR, LayoutMaker, tar_layer
 
@@ -16,7 +18,8 @@ LAYER = tar_layer(file=b"content")
 
 
 def take(folder: Path, ref: str | None = None, platform: str = "linux/amd64") -> CollectedImage:
-    return collect_image(FolderStore(f"oci:{folder}", folder), "web", ref, platform, "fallback/web:1")
+    store = LayoutStore.of_folder(f"oci:{folder}", folder)
+    return collect_from_layout(store, ref, Wish("web", platform, "fallback/web:1"))
 
 
 def refused(folder: Path, ref: str | None = None, platform: str = "linux/amd64") -> str:
