@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
-from installer.bundle.frames import FRAME_DATA, FrameReader, FrameSpan, compress_frame, raw_frame, seek_table
+from installer.bundle.frames import FRAME_DATA, Frame, FrameReader, FrameSpan, compress_frame, raw_frame, seek_table
 from installer.bundle.packing import MAX_PACKING_BYTES
 from installer.bundle.release import MAX_RELEASE_BYTES
 from installer.bundle.signature import MAX_SIGNATURE_BYTES, MAX_SIGNATURES, SIGNATURE_NAME
@@ -138,12 +138,17 @@ class BundleReader:
 
     def data(self, size: int) -> Iterator[bytes]:
         """The data of the member whose header was just read, in pieces of at most 1 MiB."""
+        for length, frame in self.frames(size):
+            for piece in unpadded(frame, length):
+                for start in range(0, len(piece), _CHUNK):
+                    yield piece[start : start + _CHUNK]
+
+    def frames(self, size: int) -> Iterator[tuple[int, Frame]]:
+        """The data of the member whose header was just read, still packed: pairs for :func:`unpadded`."""
         for length, content in _data_frames(size):
-            frame = self._read_frame(content)
-            if any(frame[length:]):
-                raise SealiftError("tar-padding", "the padding of a member is not zero", hint=_TAMPERED)
-            for start in range(0, length, _CHUNK):
-                yield frame[start : min(start + _CHUNK, length)]
+            with self._reading():
+                frame = self._frames.take((content,))
+            yield length, frame
 
     def skip(self, size: int) -> None:
         """Pass over the data of the member whose header was just read, without reading or checking it."""
@@ -242,6 +247,18 @@ def _data_frames(size: int) -> Iterator[tuple[int, int]]:
         length = min(left, FRAME_DATA)
         left -= length
         yield length, length + (padding(size) if left == 0 else 0)
+
+
+def unpadded(frame: Frame, length: int) -> Iterator[bytes]:
+    """The first ``length`` bytes of a frame; the rest must be zero. In any thread.
+
+    Raises ``frame-corrupt`` (4), ``tar-padding`` (3).
+    """
+    for piece in frame.unpack():
+        if any(piece[length:]):
+            raise SealiftError("tar-padding", "the padding of a member is not zero", hint=_TAMPERED)
+        yield piece[:length]
+        length -= min(length, len(piece))
 
 
 def locate_bundle(path: Path) -> Path:

@@ -3,7 +3,7 @@
 Rules kept here: every frame declares its content size, at most :data:`MAX_CONTENT`; no dictionary, no checksum; a
 window of at most :data:`MAX_WINDOW`; a bounded number of blocks; the one skippable frame is the seek table and stands
 last. A frame's end is found by walking its block headers, so nothing is decompressed before its size is known, and a
-frame can be passed over without reading it.
+frame can be passed over without reading it, or unpacked in another thread than the one that reads.
 """
 
 from __future__ import annotations
@@ -69,6 +69,33 @@ def seek_table(spans: Iterable[FrameSpan]) -> bytes:
     return struct.pack("<II", _SEEK_TABLE_MAGIC, len(entries) + len(footer)) + entries + footer
 
 
+@dataclass(frozen=True)
+class Frame:
+    """A frame as it stands in the file: its header, then header and bytes of each block; ``content`` as declared."""
+
+    parts: list[bytes]
+    content: int
+    plain: bool
+    """Whether all blocks are stored raw."""
+
+    def unpack(self) -> list[bytes]:
+        """The content, in pieces; in any thread. Raises ``frame-corrupt`` (4)."""
+        pieces = self.parts[2::2] if self.plain else [self._decompress()]
+        if sum(map(len, pieces)) != self.content:
+            raise SealiftError("frame-corrupt", "a frame holds another size than it declares", hint=_DAMAGED)
+        return pieces
+
+    def _decompress(self) -> bytes:
+        # One for each frame: it must not be used by two threads at a time, and costs microseconds.
+        decompressor = zstandard.ZstdDecompressor(max_window_size=2 * MAX_WINDOW)
+        try:
+            return decompressor.decompress(b"".join(self.parts), max_output_size=self.content, allow_extra_data=False)
+        except zstandard.ZstdError as error:
+            raise SealiftError(
+                "frame-corrupt", "a frame cannot be decompressed: the media is damaged", hint=_DAMAGED
+            ) from error
+
+
 class FrameReader:
     """Reads the frames of a file from its beginning, each byte once.
 
@@ -77,17 +104,16 @@ class FrameReader:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._decompressor = zstandard.ZstdDecompressor(max_window_size=2 * MAX_WINDOW)
         self.spans: list[FrameSpan] = []
         self.position = 0
 
     def read(self, expected: Collection[int] | None = None) -> bytes:
         """The content of the next frame. With ``expected``, its declared size must be one of those."""
-        frame, content, plain = self._walk(expected, keep=True)
-        data = b"".join(plain) if plain is not None else self._decompress(b"".join(frame), content)
-        if len(data) != content:
-            raise SealiftError("frame-corrupt", "a frame holds another size than it declares", hint=_DAMAGED)
-        return data
+        return b"".join(self.take(expected).unpack())
+
+    def take(self, expected: Collection[int] | None = None) -> Frame:
+        """The next frame, still packed: :meth:`Frame.unpack` may raise ``frame-corrupt``, all else is checked."""
+        return self._walk(expected, keep=True)
 
     def skip(self, expected: Collection[int] | None = None) -> None:
         """Pass over the next frame, reading only its headers."""
@@ -113,8 +139,8 @@ class FrameReader:
             raise _refusal("index-malformed", "the index at the end is not the seek table of these frames")
         raise _refusal("index-lies", "the index at the end disagrees with the frames before it")
 
-    def _walk(self, expected: Collection[int] | None, *, keep: bool) -> tuple[list[bytes], int, list[bytes] | None]:
-        """The frame's bytes, its content size, and its blocks alone where all of them are stored raw."""
+    def _walk(self, expected: Collection[int] | None, *, keep: bool) -> Frame:
+        """Read a frame; with ``keep`` false only its headers."""
         header, content = self._header()
         if expected is not None and content not in expected:
             wanted = " or ".join(map(str, expected))
@@ -136,7 +162,7 @@ class FrameReader:
                 self._file.seek(stored, 1)
                 self.position += stored
         self.spans.append(FrameSpan(size, content))
-        return frame, content, frame[2::2] if plain else None
+        return Frame(frame, content, plain)
 
     def _header(self) -> tuple[bytes, int]:
         """The frame's header and the content size that it declares."""
@@ -154,14 +180,6 @@ class FrameReader:
         if window and _window(window[0]) > MAX_WINDOW:
             raise _refusal("frame-window", f"a frame wants a window of {_window(window[0])} bytes")
         return magic + descriptor + window + field, content
-
-    def _decompress(self, frame: bytes, content: int) -> bytes:
-        try:
-            return self._decompressor.decompress(frame, max_output_size=content, allow_extra_data=False)
-        except zstandard.ZstdError as error:
-            raise SealiftError(
-                "frame-corrupt", "a frame cannot be decompressed: the media is damaged", hint=_DAMAGED
-            ) from error
 
     def _exactly(self, count: int) -> bytes:
         data = self._file.read(count)

@@ -11,12 +11,14 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass
 from datetime import datetime
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
 from installer.bundle.archive import BundleReader
 from installer.bundle.content import Sink, Writer
 from installer.bundle.digest import Digest
+from installer.bundle.lanes import Lane, Lanes
 from installer.bundle.packing import Packing
 from installer.bundle.release import Descriptor, File, Release
 from installer.bundle.tarheader import Header
@@ -24,6 +26,8 @@ from installer.bundle.trust import Signer, TrustPolicy
 from installer.errors import SealiftError
 
 _KEY: Final = object()
+_SMALL: Final = 1024 * 1024
+"""Bytes up to which handing a member to another thread costs more than it gains."""
 _TAMPERED: Final = "the media was tampered with, or is incomplete: get another copy"
 Progress = Callable[[int], None]
 """Called with the number of bytes of the file that have just been read."""
@@ -109,19 +113,22 @@ def check_content(
         seen = reader.position
 
     listed = dict(verified.release.members())
-    for number, (name, member) in enumerate(listed.items()):
-        _check_header(reader.next_header(), name, listed, number)
-        writers = [writer for sink in sinks if (writer := sink.open(member)) is not None]
-        if quick and not writers:
-            reader.skip(member.size)
-            not_checked.append(name)
-        else:
-            _check_member(reader, name, member, writers, advance)
-        advance()
-    surplus = reader.next_header()
-    if surplus is not None:
-        raise _misplaced(surplus, "the end of the archive", listed, len(listed))
-    reader.finish()
+    with Lanes() as lanes:
+        for number, (name, member) in enumerate(listed.items()):
+            _check_header(reader.next_header(), name, listed, number)
+            writers = [writer for sink in sinks if (writer := sink.open(member)) is not None]
+            if quick and not writers:
+                reader.skip(member.size)
+                not_checked.append(name)
+            elif writers or member.size <= _SMALL:
+                _check_here(reader, name, member, writers, advance)
+            else:
+                _check_on_lane(reader, lanes.begin(partial(_check_digest, name, member)), member, advance)
+            advance()
+        surplus = reader.next_header()
+        if surplus is not None:
+            raise _misplaced(surplus, "the end of the archive", listed, len(listed))
+        reader.finish()
     return tuple(not_checked)
 
 
@@ -157,7 +164,14 @@ def _misplaced(header: Header, place: str, listed: Mapping[str, File | Descripto
     return SealiftError("member-unexpected", f"{header.name} is not in the signed list", hint=_TAMPERED)
 
 
-def _check_member(
+def _check_on_lane(reader: BundleReader, lane: Lane, member: File | Descriptor, advance: Callable[[], None]) -> None:
+    for length, frame in reader.frames(member.size):
+        lane.feed(length, frame)
+        advance()
+    lane.close()
+
+
+def _check_here(
     reader: BundleReader, name: str, member: File | Descriptor, writers: list[Writer], advance: Callable[[], None]
 ) -> None:
     hasher = hashlib.sha256()
@@ -167,15 +181,19 @@ def _check_member(
             for writer in writers:
                 writer.write(chunk)
             advance()
-        if f"sha256:{hasher.hexdigest()}" != member.digest:
-            raise SealiftError(
-                "digest-mismatch",
-                f"{name} is damaged: its bytes do not match the signed digest",
-                hint="copy the bundle again from its source and compare SHA256SUMS",
-            )
+        _check_digest(name, member, f"sha256:{hasher.hexdigest()}")
     except BaseException:
         for writer in writers:
             writer.abort()
         raise
     for writer in writers:
         writer.finish()
+
+
+def _check_digest(name: str, member: File | Descriptor, found: str) -> None:
+    if found != member.digest:
+        raise SealiftError(
+            "digest-mismatch",
+            f"{name} is damaged: its bytes do not match the signed digest",
+            hint="copy the bundle again from its source and compare SHA256SUMS",
+        )
