@@ -105,6 +105,22 @@ class ForgetRelease(Closed):
     release: ReleaseRef
 
 
+class ForgetProduct(Closed):
+    """Take the product out of the record, and away what only it needs on disk; with the ``last`` one the tools too."""
+
+    kind: Literal["forget-product"] = "forget-product"
+    product: Name
+    last: bool
+
+
+class RemoveVolumes(Closed):
+    """The product's data is gone for good: ``find`` prints the names of its volumes, ``remove`` takes them."""
+
+    kind: Literal["remove-volumes"] = "remove-volumes"
+    find: Command
+    remove: Command
+
+
 class PruneKept(Closed):
     """Forget the oldest kept releases beyond ``keep``; never what serves, nor what a rollback needs."""
 
@@ -226,6 +242,8 @@ Action = Annotated[
     | InstallSecrets
     | KeepRelease
     | ForgetRelease
+    | ForgetProduct
+    | RemoveVolumes
     | PruneKept
     | StartEdge
     | RemoveEdge

@@ -223,6 +223,7 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "registry-unreachable",
         "registry-refused",
         "registry-login",
+        "check-failed",
         "edge-failed",
         "edge-unreachable",
     ),

@@ -19,7 +19,7 @@ from installer.bundle.strictjson import canonical
 from installer.durable import make_folder, sync_folder
 from installer.errors import SealiftError
 
-Event = Literal["begin", "step-begin", "step-done", "failed", "undo-done", "end"]
+Event = Literal["begin", "step-begin", "step-done", "stopped", "failed", "undo-done", "end"]
 _NAME: Final = "journal.jsonl"
 
 
@@ -36,7 +36,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Run:
-    """A run as its lines tell it. ``outcome`` is empty while it is unfinished."""
+    """A run as its lines tell it. ``outcome`` is empty while it is unfinished.
+
+    ``failed`` is why it is taken back, ``stopped`` why one that can't be taken back came to a halt.
+    """
 
     id: str
     began: str
@@ -45,6 +48,7 @@ class Run:
     done: tuple[str, ...] = ()
     undone: tuple[str, ...] = ()
     failed: str = ""
+    stopped: str = ""
     outcome: str = ""
     ended: str = ""
     times: dict[str, str] = field(default_factory=dict)
@@ -63,6 +67,8 @@ def fold(entries: Iterable[Entry]) -> list[Run]:
                 run = replace(run, begun=(*run.begun, entry.step))
             case "step-done":
                 run = replace(run, done=(*run.done, entry.step))
+            case "stopped":
+                run = replace(run, stopped=str(entry.detail))
             case "failed":
                 run = replace(run, failed=str(entry.detail))
             case "undo-done":

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from installer.bundle.release import Release
 from installer.bundle.trust import TrustPolicy
 from installer.compose import compose_for
 from installer.edge.files import read_pem
-from installer.inventory import replica_state
-from installer.performers.host import Host, site_edge
-from installer.planning import Lacking, Scene
-from installer.registry.bundled import BundledService
-from installer.releases import load_kept
+from installer.inventory import Inventory, Observed, replica_state
+from installer.names import Names
+from installer.performers import Host, Incoming, Performer
+from installer.planning import Lacking, Scene, Translate
+from installer.preflight import check_host
+from installer.registry.access import docker_config_folder
+from installer.releases import RENDERED, load_kept, release_folder
+from installer.rendering import base_folder, nets_of
 from installer.site import Site
 from installer.state import ProductState, ReleaseRef, SiteState
+from installer.talk import Talk
+from installer.targets.compose import ComposeTarget
 
 
 @dataclass(frozen=True)
@@ -28,26 +36,77 @@ class Coming:
     secrets: tuple[str, ...] = ()
 
 
-def look(host: Host, state: SiteState, product: ProductState, coming: Coming, policy: TrustPolicy) -> Scene:
-    """Everything a plan depends on. Raises ``kept-release-damaged`` (4), ``certificate-missing`` (7)."""
-    site, state_dir, release = host.site, host.state_dir, coming.release
-    bundled = site.registry.bundled
-    registry = BundledService.of(state_dir, bundled.listen, site.target.engine) if bundled else None
+@dataclass(frozen=True)
+class ComposeDriver:
+    """One Docker host, reached."""
+
+    host: Host
+    inventory: Inventory
+
+    def observe(self, product: str | None = None) -> Observed:
+        """Containers and networks of this state dir."""
+        return self.host.inventory.observe(product)
+
+    def performer(self, incoming: Incoming | None = None) -> Performer:
+        """Does actions on this host."""
+        return Performer(self.host, incoming)
+
+    def preflight(self, scene: Scene) -> tuple[str, ...]:
+        """Ports and room on the disks."""
+        return check_host(scene, self.inventory)
+
+    def look(self, state: SiteState, product: ProductState, coming: Coming, policy: TrustPolicy) -> Scene:
+        """Everything a plan depends on. Raises ``kept-release-damaged`` (4), ``certificate-missing`` (7)."""
+        site, state_dir = self.host.site, self.host.state_dir
+        compose = compose_for(coming.release, site, state_dir)
+
+        def translate(release: Release, ref: ReleaseRef, base_digest: str | None) -> ComposeTarget:
+            folder = release_folder(state_dir, ref) / RENDERED
+            return ComposeTarget(
+                names=self.host.names,
+                release=release,
+                site=site,
+                folder=folder,
+                base_folder=base_folder(state_dir, release.product, base_digest) if base_digest else folder,
+                nets=nets_of(site, product.index),
+                compose_argv=compose,
+                docker_config=docker_config_folder(site, state_dir),
+            )
+
+        return scene_of(self.host, state, product, coming, policy, translate)
+
+    def serves(self, product: ProductState, ref: ReleaseRef) -> bool:
+        """Whether just this release serves already, whole and healthy."""
+        return serves(self.host, product, ref)
+
+
+@contextmanager
+def compose_host(state_dir: Path, site: Site, talk: Talk) -> Iterator[ComposeDriver]:
+    """Reach the Docker engine of a site. Raises ``engine-missing`` (7)."""
+    with Inventory(site.target.engine, Names.of(state_dir)) as inventory:
+        inventory.engine()
+        yield ComposeDriver(Host(state_dir, site, talk, inventory), inventory)
+
+
+def scene_of(
+    host: Host, state: SiteState, product: ProductState, coming: Coming, policy: TrustPolicy, translate: Translate
+) -> Scene:
+    """The scene, whatever the kind of target. Raises ``kept-release-damaged`` (4), ``certificate-missing`` (7)."""
     return Scene(
-        state_dir=state_dir,
-        site=site,
+        state_dir=host.state_dir,
+        site=host.site,
         state=state,
         product=product,
-        release=release,
+        release=coming.release,
         ref=coming.ref,
-        old_release=load_kept(state_dir, product.current, policy).release if product.current else None,
+        old_release=load_kept(host.state_dir, product.current, policy).release if product.current else None,
         base_digest=coming.base_digest,
         secrets=coming.secrets,
-        pems=_pems(release, site),
-        compose_argv=compose_for(release, site, state_dir),
+        pems=_pems(coming.release, host.site),
+        translate=translate,
         lacking=Lacking(
-            registry=registry is not None and not registry.is_running(),
-            edge=state.edge is None or not site_edge(state_dir, site).running(),
+            registry=not host.registry_runs(),
+            edge=state.edge is None or not host.edge().running(),
         ),
     )
 

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from installer.actions import Action
 from installer.bundle.release import Closed, Name
+from installer.checks import Check
 from installer.names import Colour
 from installer.state import ReleaseRef
 
@@ -17,7 +18,7 @@ SWITCH: Final = "switch"
 
 
 class Step(Closed):
-    """One step: what it is for, what it does, and what takes it back.
+    """One step: what it is for, what it does, what proves that it did it, and what takes it back.
 
     ``prepares`` says that nothing which runs is touched yet, so that a failure keeps its own error.
     """
@@ -25,24 +26,39 @@ class Step(Closed):
     name: str
     intent: str
     prepares: bool = False
-    actions: tuple[Action, ...]
+    actions: tuple[Action, ...] = ()
+    check: tuple[Check, ...] = ()
     undo: tuple[Action, ...] = ()
 
 
 class Plan(Closed):
-    """From ``old`` to ``new``. ``colour`` is where the new release will serve."""
+    """From ``old`` to ``new``; to nothing with None. ``colour`` is where the new release will serve.
 
-    kind: Literal["install", "rollback"]
+    Once ``onward_from`` has begun, an interrupted run goes on instead of back. A plan that is ``one_way`` can't be
+    taken back at all: what fails in it stays to be done, and the next run goes on.
+    """
+
+    kind: Literal["install", "rollback", "remove"]
     product: Name
-    strategy: Strategy
+    strategy: Strategy | None
     old: ReleaseRef | None
-    new: ReleaseRef
-    colour: Colour
+    new: ReleaseRef | None
+    colour: Colour | None
     steps: tuple[Step, ...]
+    onward_from: str = SWITCH
+    one_way: bool = False
+
+    @property
+    def version(self) -> str:
+        """What it is about: the release that comes, else the one that goes."""
+        ref = self.new or self.old
+        return ref.version if ref else ""
 
     @property
     def headline(self) -> str:
         """The plan in one line."""
+        if self.new is None:
+            return f"{self.kind} {self.product}: {self.version} leaves this host"
         came_from = f"{self.old.version} -> " if self.old else "first install of "
         return f"{self.kind} {self.product}: {came_from}{self.new.version}, {self.strategy}, to {self.colour}"
 
@@ -50,6 +66,10 @@ class Plan(Closed):
         """The plan as a person reads it."""
         width = max(len(step.name) for step in self.steps)
         return [f"{number:2}. {step.name.ljust(width)}  {step.intent}" for number, step in enumerate(self.steps, 1)]
+
+    def goes_on(self, begun: Collection[str], *, failed: bool) -> bool:
+        """Whether a run that was cut off is brought to its end, instead of being taken back."""
+        return self.one_way or (self.onward_from in begun and not failed)
 
     def to_undo(self, begun: Collection[str], undone: Collection[str]) -> list[Step]:
         """The steps to take back, last one first."""

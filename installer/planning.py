@@ -15,15 +15,14 @@ from installer.errors import SealiftError
 from installer.names import Colour, Names, other
 from installer.plan import Plan, Step, Strategy
 from installer.questions import questions
-from installer.registry.access import docker_config_folder
-from installer.releases import RENDERED, release_folder
-from installer.rendering import addresses_of, base_folder, nets_of
+from installer.rendering import addresses_of
 from installer.site import Site
 from installer.state import ProductState, ReleaseRef, SiteState
 from installer.steps import Builder
 from installer.strategy.bluegreen import blue_green
 from installer.strategy.rolling import rolling
-from installer.targets.compose import ComposeTarget
+from installer.strategy.takeoff import Leaving, take_off
+from installer.targets.target import Target
 
 _STRATEGIES: Final[dict[Strategy, Callable[[Builder], tuple[Step, ...]]]] = {
     "blue-green": blue_green,
@@ -39,12 +38,16 @@ class Lacking:
     edge: bool
 
 
+Translate = Callable[[Release, ReleaseRef, str | None], Target]
+"""The translator for a release that is kept under a reference, with the digest of its base."""
+
+
 @dataclass(frozen=True)
 class Scene:
     """Everything a plan depends on.
 
-    ``old_release`` is the one that serves; ``pems`` name certificate files by entry point; ``compose_argv`` is how
-    Compose is called; ``base_digest`` names the content of the new base, None where nothing is stateful.
+    ``old_release`` is the one that serves; ``pems`` name certificate files by entry point; ``translate`` knows
+    the words of the site's target; ``base_digest`` names the content of the new base, None where nothing is stateful.
     """
 
     state_dir: Path
@@ -57,27 +60,13 @@ class Scene:
     base_digest: str | None
     secrets: tuple[str, ...]
     pems: Mapping[str, str]
-    compose_argv: tuple[str, ...]
+    translate: Translate
     lacking: Lacking
 
     @property
     def colour(self) -> Colour:
         """Where the new release goes: beside what serves."""
         return other(self.product.active) if self.product.active else "blue"
-
-    def target(self, release: Release, ref: ReleaseRef, base_digest: str | None) -> ComposeTarget:
-        """The translator for a release on this site."""
-        folder = release_folder(self.state_dir, ref) / RENDERED
-        return ComposeTarget(
-            names=Names.of(self.state_dir),
-            release=release,
-            site=self.site,
-            folder=folder,
-            base_folder=base_folder(self.state_dir, release.product, base_digest) if base_digest else folder,
-            nets=nets_of(self.site, self.product.index),
-            compose_argv=self.compose_argv,
-            docker_config=docker_config_folder(self.site, self.state_dir),
-        )
 
 
 def plan_upgrade(scene: Scene, strategy: str | None, *, from_media: bool) -> Plan:
@@ -92,6 +81,28 @@ def plan_upgrade(scene: Scene, strategy: str | None, *, from_media: bool) -> Pla
         new=scene.ref,
         colour=scene.colour,
         steps=_STRATEGIES[wanted](builder),
+    )
+
+
+def plan_removal(scene: Scene, *, volumes: bool) -> Plan:
+    """The plan from what serves to nothing, of ``scene.product``. It can't be taken back."""
+    leaving = Leaving(
+        site=scene.site,
+        names=Names.of(scene.state_dir),
+        state=scene.state,
+        product=scene.product,
+        target=scene.translate(scene.release, scene.ref, scene.product.base_digest),
+        volumes=volumes,
+    )
+    return Plan(
+        kind="remove",
+        product=scene.product.product,
+        strategy=None,
+        old=scene.ref,
+        new=None,
+        colour=None,
+        steps=take_off(leaving),
+        one_way=True,
     )
 
 
@@ -114,7 +125,7 @@ def _builder(scene: Scene, strategy: Strategy, *, from_media: bool) -> Builder:
         placed.setdefault(service, []).append(address)
     old_target = None
     if scene.old_release is not None and product.current is not None:
-        old_target = scene.target(scene.old_release, product.current, product.base_digest)
+        old_target = scene.translate(scene.old_release, product.current, product.base_digest)
     return Builder(
         site=site,
         names=Names.of(scene.state_dir),
@@ -123,7 +134,7 @@ def _builder(scene: Scene, strategy: Strategy, *, from_media: bool) -> Builder:
         release=release,
         ref=scene.ref,
         colour=scene.colour,
-        target=scene.target(release, scene.ref, scene.base_digest),
+        target=scene.translate(release, scene.ref, scene.base_digest),
         old_target=old_target,
         fronts=fronts,
         backs=frontdoor.backends(release, scene.colour, placed),

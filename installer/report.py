@@ -156,7 +156,9 @@ def show_status(talk: Talk, products: Sequence[ProductStatus]) -> None:
 def show_history(talk: Talk, runs: Sequence[Run]) -> None:
     """One line per run, newest last."""
     plans = [(run, Plan.model_validate_json(run.intent)) for run in runs]
-    rows = tuple((run.began[:19], plan.headline, run.outcome or "unfinished", run.failed) for run, plan in plans)
+    rows = tuple(
+        (run.began[:19], plan.headline, run.outcome or "unfinished", run.failed or run.stopped) for run, plan in plans
+    )
     value: dict[str, object] = {
         "runs": [
             {
@@ -165,9 +167,9 @@ def show_history(talk: Talk, runs: Sequence[Run]) -> None:
                 "ended": run.ended or None,
                 "kind": plan.kind,
                 "product": plan.product,
-                "version": plan.new.version,
+                "version": plan.version,
                 "outcome": run.outcome or None,
-                "failed": run.failed or None,
+                "failed": run.failed or run.stopped or None,
                 "steps": list(run.done),
             }
             for run, plan in plans

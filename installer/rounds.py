@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from installer import frontdoor
 from installer.actions import Action, ApplyEdge, AskSmoke, AwaitHealthy, Drain, RunCommands, Watch
 from installer.bundle.release import Release
+from installer.checks import Check, DoorHas, PartIs
 from installer.commands import Command
 from installer.edge.config import Backend, EdgeConfig, Server
 from installer.errors import SealiftError
@@ -57,14 +58,16 @@ class Rounds:
         target, colour = self.upgrade.target, self.upgrade.colour
         inner = [container for name in self._inner for container in target.containers(name)]
         commands = [target.down(colour), target.pull(colour)]
-        actions: list[Action] = [self._starting(*commands)]
+        check: tuple[Check, ...] = (PartIs(product=self.upgrade.ref.product, part=colour, digest=None),)
         if inner:
-            actions = [self._starting(*commands, target.up(colour, *inner, alone=False)), self._healthy(0)]
+            commands.append(target.up(colour, *inner, alone=False))
+            check = (self._stands, self._healthy(0))
         what = f": {', '.join(self._inner)}" if inner else ""
         return Step(
             name=f"start-{colour}",
             intent=f"start what {self.upgrade.release.version} needs beside its replicas, as {colour}{what}",
-            actions=tuple(actions),
+            actions=(self._starting(*commands),),
+            check=check,
             undo=(RunCommands(commands=(target.down(colour),)),),
         )
 
@@ -78,6 +81,7 @@ class Rounds:
             name=f"start-{number}",
             intent=f"start {', '.join(mine) or 'nothing more'} of {self.upgrade.release.version} as {colour}",
             actions=(self._starting(*commands),),
+            check=(self._stands,),
             undo=(RunCommands(commands=undo),),
         )
 
@@ -87,7 +91,7 @@ class Rounds:
         return Step(
             name=f"health-{number}",
             intent=f"wait until they are healthy, {seconds:.0f} s at most",
-            actions=(self._healthy(number),),
+            check=(self._healthy(number),),
         )
 
     def preview(self, number: int) -> Step:
@@ -97,6 +101,7 @@ class Rounds:
             name=f"preview-{number}",
             intent="show them on the preview",
             actions=(*actions, ApplyEdge(config=self._shown(number))),
+            check=(DoorHas(config=self._shown(number)),),
             undo=(ApplyEdge(config=self._shifted(number - 1)),),
         )
 
@@ -106,7 +111,7 @@ class Rounds:
         return Step(
             name=f"smoke-{number}",
             intent=f"ask them {len(up.questions)} smoke questions through the preview",
-            actions=(AskSmoke(product=up.ref.product, part=up.colour, questions=up.questions),),
+            check=(AskSmoke(product=up.ref.product, part=up.colour, questions=up.questions),),
         )
 
     def shift(self, number: int) -> Step:
@@ -117,6 +122,7 @@ class Rounds:
             intent=f"let {len(self._containers(self.upgrade.release, number))} new replicas serve "
             f"instead of {len(self._leaving(number))} old ones",
             actions=(ApplyEdge(config=self._shifted(number)),),
+            check=(DoorHas(config=self._shifted(number)),),
             undo=(
                 ApplyEdge(config=self._shown(number)),
                 Drain(backends=tuple(come), seconds=self.upgrade.site.timing.drain),
@@ -131,7 +137,7 @@ class Rounds:
         return Step(
             name=f"watch-{number}",
             intent=f"watch the front door for {seconds:.0f} s, then ask through it",
-            actions=(watch,),
+            check=(watch,),
         )
 
     def drain(self, number: int) -> Step:
@@ -142,6 +148,7 @@ class Rounds:
             name=f"drain-{number}",
             intent=f"let the sessions on the old ones end, {seconds:.0f} s at most",
             actions=(Drain(backends=tuple(gone), seconds=seconds),),
+            check=(DoorHas(config=self._shifted(number)),),
         )
 
     def leave(self, number: int) -> list[Step]:
@@ -154,6 +161,7 @@ class Rounds:
                 name=f"stop-{number}",
                 intent=f"take {', '.join(mine)} of {self.old_release.version} down",
                 actions=(RunCommands(commands=(target.remove(self.old, *mine),)),),
+                check=(DoorHas(config=self._shifted(number)),),
                 undo=(RunCommands(commands=(target.up(self.old, *mine),)), self._old_healthy(number)),
             )
         ]
@@ -167,6 +175,10 @@ class Rounds:
         return self.upgrade.retire()[-1]
 
     # Who stands where after so many rounds
+
+    @property
+    def _stands(self) -> PartIs:
+        return PartIs(product=self.upgrade.ref.product, part=self.upgrade.colour, digest=self.upgrade.ref.digest)
 
     @property
     def _inner(self) -> list[str]:

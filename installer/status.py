@@ -63,4 +63,4 @@ def _pending(state_dir: Path) -> dict[str, object] | None:
         return None
     plan = Plan.model_validate_json(run.intent)
     step = run.begun[-1] if run.begun else None
-    return {"product": plan.product, "version": plan.new.version, "kind": plan.kind, "step": step, "began": run.began}
+    return {"product": plan.product, "version": plan.version, "kind": plan.kind, "step": step, "began": run.began}

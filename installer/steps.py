@@ -9,6 +9,16 @@ from installer import actions as act
 from installer import frontdoor
 from installer.addresses import product_slice
 from installer.bundle.release import Release
+from installer.checks import (
+    ArchivesHeld,
+    DoorHas,
+    DoorLeadsTo,
+    NetworksAre,
+    PartIs,
+    Recorded,
+    ReleaseKept,
+    SiteServicesRun,
+)
 from installer.commands import Command
 from installer.edge.config import Backend, EdgeConfig, Frontend
 from installer.names import Colour, Names, Part, other
@@ -17,7 +27,7 @@ from installer.registry.access import registry_address
 from installer.registry.images import relocate
 from installer.site import Site
 from installer.state import Mark, ProductState, ReleaseRef, SiteState
-from installer.targets.compose import ComposeTarget
+from installer.targets.target import Target
 
 
 @dataclass(frozen=True)
@@ -36,8 +46,8 @@ class Builder:
     release: Release
     ref: ReleaseRef
     colour: Colour
-    target: ComposeTarget
-    old_target: ComposeTarget | None
+    target: Target
+    old_target: Target | None
     fronts: tuple[Frontend, ...]
     backs: tuple[Backend, ...]
     certificates: act.InstallCertificates | None
@@ -67,6 +77,7 @@ class Builder:
                     intent=f"copy the site's own images from the media: {', '.join(images)}",
                     prepares=True,
                     actions=(act.Unpack(images=images),),
+                    check=(ArchivesHeld(images=images),),
                     undo=(act.DropArchives(),),
                 )
             )
@@ -77,6 +88,7 @@ class Builder:
                     intent=f"start the site's registry on {self._listen}",
                     prepares=True,
                     actions=(act.StartRegistry(image=self.registry),),
+                    check=(SiteServicesRun(registry=True),),
                     undo=(act.RemoveRegistry(),) if self.state.registry is None else (),
                 )
             )
@@ -93,6 +105,7 @@ class Builder:
                 intent="verify every byte and load the images into the registry, in one read",
                 prepares=True,
                 actions=(act.LoadContent(), act.InstallSecrets(product=self.ref.product, names=self.secrets), keep),
+                check=(ReleaseKept(release=self.ref),),
                 undo=() if self._held else (forget,),
             )
         ]
@@ -108,6 +121,7 @@ class Builder:
                 intent="start HAProxy, the site's front door",
                 prepares=True,
                 actions=(act.StartEdge(image=self.edge, config=config),),
+                check=(SiteServicesRun(edge=True), DoorHas(config=config)),
                 undo=(act.RemoveEdge(),) if self.state.edge is None else (),
             )
         ]
@@ -128,6 +142,7 @@ class Builder:
             name="networks",
             intent=f"a network of its own for each colour, in {subnet}",
             actions=networks,
+            check=(NetworksAre(names=tuple(network.name for network in networks), there=True),),
             undo=(*undo, *self._drop_images()) if self.first else (),
         )
 
@@ -141,10 +156,8 @@ class Builder:
             Step(
                 name="base",
                 intent=f"bring the stateful services up to date{downtime}: {', '.join(services(self.release, 'base'))}",
-                actions=(
-                    self._starting("base", self.target.pull("base"), self.target.up("base")),
-                    self._healthy("base"),
-                ),
+                actions=(self._starting("base", self.target.pull("base"), self.target.up("base")),),
+                check=(self._healthy("base"),),
                 undo=(act.RunCommands(commands=(undo,)),),
             )
         ]
@@ -162,6 +175,7 @@ class Builder:
                     self.target.up(self.colour),
                 ),
             ),
+            check=(PartIs(product=self.ref.product, part=self.colour, digest=self.ref.digest),),
             undo=(act.RunCommands(commands=(self.target.down(self.colour),)),),
         )
 
@@ -170,7 +184,7 @@ class Builder:
         return Step(
             name="health",
             intent=f"wait until every replica is healthy, {self.site.timing.health:.0f} s at most",
-            actions=(self._healthy(self.colour),),
+            check=(self._healthy(self.colour),),
         )
 
     def preview(self) -> Step:
@@ -183,6 +197,7 @@ class Builder:
             name="preview",
             intent=f"show {self.colour} on the preview: {where}",
             actions=tuple(actions),
+            check=(DoorHas(config=self._union(fronts)),),
             undo=(act.ApplyEdge(config=self._before),),
         )
 
@@ -191,7 +206,7 @@ class Builder:
         return Step(
             name="smoke",
             intent=f"ask {len(self.questions)} smoke questions through the preview",
-            actions=(act.AskSmoke(product=self.ref.product, part=self.colour, questions=self.questions),),
+            check=(act.AskSmoke(product=self.ref.product, part=self.colour, questions=self.questions),),
         )
 
     def switch(self) -> Step:
@@ -200,6 +215,7 @@ class Builder:
             name=SWITCH,
             intent=f"switch all entry points to {self.colour}: {', '.join(sorted(self.release.entry_points))}",
             actions=(act.SetColour(product=self.ref.product, colour=self.colour),),
+            check=(self._leads_here,),
             undo=(
                 act.SetColour(product=self.ref.product, colour=self.product.active),
                 # What was accepted is answered before the new release is taken down.
@@ -212,7 +228,7 @@ class Builder:
         return Step(
             name="bake",
             intent=f"watch the front door for {self.site.timing.bake:.0f} s, then ask through it",
-            actions=(
+            check=(
                 act.Watch(
                     product=self.ref.product,
                     colour=self.colour,
@@ -235,11 +251,13 @@ class Builder:
                 name="drain",
                 intent=f"let the sessions on {old} end, {self.site.timing.drain:.0f} s at most",
                 actions=(act.Drain(backends=names, seconds=self.site.timing.drain),),
+                check=(self._leads_here,),
             ),
             Step(
                 name=f"retire-{old}",
                 intent=f"take {old} down",
                 actions=(act.RunCommands(commands=(self._old.down(old),)),),
+                check=(PartIs(product=self.ref.product, part=old, digest=None),),
                 undo=(act.RunCommands(commands=(self._old.up(old),)), self._old_healthy(old)),
             ),
         ]
@@ -268,6 +286,7 @@ class Builder:
                 act.Commit(product=committed, edge_config=final),
                 act.PruneKept(product=self.ref.product, keep=self.site.keep),
             ),
+            check=(Recorded(product=self.ref.product, release=self.ref, colour=self.colour), DoorHas(config=final)),
             undo=(act.ApplyEdge(config=self._union(self.fronts)),),
         )
 
@@ -280,7 +299,11 @@ class Builder:
         return self.ref in (self.product.current, self.product.previous, self.product.base)
 
     @property
-    def _old(self) -> ComposeTarget:
+    def _leads_here(self) -> DoorLeadsTo:
+        return DoorLeadsTo(product=self.ref.product, colour=self.colour)
+
+    @property
+    def _old(self) -> Target:
         assert self.old_target is not None  # noqa: S101 - only asked when something serves
         return self.old_target
 

@@ -12,19 +12,17 @@ from pathlib import Path
 from installer import __version__
 from installer.admission import admit
 from installer.clock import now
+from installer.driver import Connect, Driver, Performer
 from installer.durable import tidy
 from installer.errors import SealiftError
-from installer.execute import Executor
-from installer.inventory import Inventory
+from installer.execute import Executor, Recovered
 from installer.journal import Journal
 from installer.lock import locked
 from installer.media import Media, open_media
-from installer.names import Names
-from installer.observing import Coming, look, serves
-from installer.performers import Host, Incoming, Performer
+from installer.observing import Coming, compose_host
+from installer.performers import Incoming
 from installer.plan import Plan
 from installer.planning import choose_product, plan_upgrade, rollback_target
-from installer.preflight import check_host
 from installer.releases import RENDERED, add_signatures, list_kept, load_kept, ref_of
 from installer.rendering import BASE_DIGEST_FILE, render_release, wanted_secrets
 from installer.report import Outcome
@@ -49,7 +47,16 @@ class Request:
     dry_run: bool = False
 
 
-def upgrade(request: Request, talk: Talk, approve: Approve) -> Outcome:
+@dataclass(frozen=True)
+class Work:
+    """What a verb works with while it holds the lock. ``recovered`` is what was found unfinished, and is at its end."""
+
+    driver: Driver
+    state: SiteState
+    recovered: Recovered | None
+
+
+def upgrade(request: Request, talk: Talk, approve: Approve, connect: Connect = compose_host) -> Outcome:
     """Bring the release of a bundle into service. Raises every refusal; an upgrade taken back is in the outcome."""
     began = time.monotonic()
     policy = load_policy(request.state_dir)
@@ -60,56 +67,79 @@ def upgrade(request: Request, talk: Talk, approve: Approve) -> Outcome:
     name = f"{release.product} {release.version}"
     talk.say(f"{name}, signed by {', '.join(signer.name for signer in media.verified.signers)}")
     site = load_site(request.site_file)
-    with _at_work(request.state_dir, site, talk, f"install {name}", request.dry_run) as (inventory, state):
+    with at_work(request.state_dir, site, talk, f"install {name}", connect, dry_run=request.dry_run) as work:
+        driver, state = work.driver, work.state
         product = state.product(release.product, site.channel)
         admit(release, product, site, machine=os.uname().machine, program=__version__)
         incoming = _render(media, site, request, product)
         rendered = incoming.rendered
         ref = ref_of(media.verified, rendered.files)
-        host = Host(request.state_dir, site, talk, inventory)
-        if serves(host, product, ref):
+        if driver.serves(product, ref):
             if not request.dry_run:
                 add_signatures(request.state_dir, ref, media.verified)
             return _outcome("unchanged", product, ref, began)
         coming = Coming(release, ref, rendered.base_digest, rendered.secrets)
-        scene = look(host, state, product, coming, policy)
+        scene = driver.look(state, product, coming, policy)
         plan = plan_upgrade(scene, request.strategy, from_media=True)
-        for warning in (*rendered.warnings, *check_host(scene, inventory)):
+        for warning in (*rendered.warnings, *driver.preflight(scene)):
             talk.warn(warning)
         if request.dry_run:
             return _outcome("planned", product, ref, began, plan)
         if not approve(f"{plan.headline}: go on?"):
             raise SealiftError("interrupted", "nothing was changed", hint="answer y, or use --yes")
-        return _execute(plan, product, Performer(host, incoming), request.state_dir, talk, began)
+        return _execute(plan, product, driver.performer(incoming), request.state_dir, talk, began)
 
 
 def rollback(
-    state_dir: Path, site_file: Path, talk: Talk, *, to: str | None, product: str | None, dry_run: bool
+    state_dir: Path,
+    site_file: Path,
+    talk: Talk,
+    *,
+    to: str | None,
+    product: str | None,
+    dry_run: bool,
+    connect: Connect = compose_host,
 ) -> Outcome:
-    """Back to a release that this host has run and kept. Raises ``nothing-to-roll-back``, ``unknown-release`` (2)."""
+    """Back to a release that this host has run and kept. Raises ``nothing-to-roll-back``, ``unknown-release`` (2).
+
+    A rollback that was cut off is finished, and an upgrade that was cut off is taken back; then nothing more is done.
+    """
     began = time.monotonic()
     policy = load_policy(state_dir)
     site = load_site(site_file)
-    with _at_work(state_dir, site, talk, "rollback", dry_run) as (inventory, state):
+    with at_work(state_dir, site, talk, "rollback", connect, dry_run=dry_run) as work:
+        driver, state = work.driver, work.state
         current = choose_product(state, product)
+        if work.recovered is not None and _went_back(work.recovered, current, to) and current.current is not None:
+            return _outcome("rolled-back", current, current.current, began, work.recovered.plan)
         ref = rollback_target(current, list_kept(state_dir, current.product), to)
         kept = load_kept(state_dir, ref, policy)
         note = kept.folder / RENDERED / BASE_DIGEST_FILE
         base_digest = note.read_text() if note.exists() else None
-        host = Host(state_dir, site, talk, inventory)
-        scene = look(host, state, current, Coming(kept.release, ref, base_digest), policy)
+        scene = driver.look(state, current, Coming(kept.release, ref, base_digest), policy)
         plan = plan_upgrade(scene, None, from_media=False)
         if dry_run:
             return _outcome("planned", current, ref, began, plan)
-        return _execute(plan, current, Performer(host), state_dir, talk, began)
+        return _execute(plan, current, driver.performer(), state_dir, talk, began)
 
 
-def recover(state_dir: Path, site: Site, talk: Talk, inventory: Inventory) -> None:
+def _went_back(recovered: Recovered, product: ProductState, to: str | None) -> bool:
+    """Whether finishing what was cut off has brought the product to where a rollback was to bring it.
+
+    Without this, a rollback that was killed after its switch, and is asked for again, would go forward again.
+    """
+    plan = recovered.plan
+    if plan.product != product.product or product.current is None:
+        return False
+    asked = to is None or to.removeprefix("v") == product.current.version
+    return asked and (plan.kind, recovered.done) in (("rollback", True), ("install", False))
+
+
+def recover(state_dir: Path, driver: Driver, talk: Talk) -> Recovered | None:
     """Bring a run that was cut off to its end, forwards or backwards, before anything else is done."""
     journal = Journal(state_dir)
     run = journal.unfinished()
-    if run is not None:
-        Executor(journal, Performer(Host(state_dir, site, talk, inventory)), talk.say).recover(run)
+    return Executor(journal, driver.performer(), talk.say).recover(run) if run is not None else None
 
 
 def _refuse_unfinished(state_dir: Path) -> None:
@@ -124,20 +154,16 @@ def _refuse_unfinished(state_dir: Path) -> None:
 
 
 @contextmanager
-def _at_work(
-    state_dir: Path, site: Site, talk: Talk, doing: str, dry_run: bool
-) -> Iterator[tuple[Inventory, SiteState]]:
-    """Hold the lock, reach the engine, and have no unfinished run behind us."""
-    with (
-        locked(state_dir, doing),
-        Inventory(site.target.engine, Names.of(state_dir)) as inventory,
-    ):
-        inventory.engine()
+def at_work(
+    state_dir: Path, site: Site, talk: Talk, doing: str, connect: Connect, *, dry_run: bool = False
+) -> Iterator[Work]:
+    """Hold the lock, reach the target, and have no unfinished run behind us."""
+    with locked(state_dir, doing), connect(state_dir, site, talk) as driver:
         if dry_run:
             _refuse_unfinished(state_dir)
         tidy(state_dir, state_dir / "trust", state_dir / "secrets")
-        recover(state_dir, site, talk, inventory)
-        yield inventory, load_state(state_dir)
+        recovered = recover(state_dir, driver, talk)
+        yield Work(driver, load_state(state_dir), recovered)
 
 
 def _render(media: Media, site: Site, request: Request, product: ProductState) -> Incoming:
@@ -158,9 +184,14 @@ def _execute(
     except SealiftError as error:
         if error.id != "upgrade-rolled-back":
             raise
-        return _outcome("rolled-back", product, plan.new, began, plan, error)
+        return _outcome("rolled-back", product, _new(plan), began, plan, error)
     result = "installed" if plan.kind == "install" else "rolled-back"
-    return _outcome(result, load_state(state_dir).products[plan.product], plan.new, began, plan)
+    return _outcome(result, load_state(state_dir).products[plan.product], _new(plan), began, plan)
+
+
+def _new(plan: Plan) -> ReleaseRef:
+    assert plan.new is not None  # noqa: S101 - only a removal leads to nothing
+    return plan.new
 
 
 def _outcome(
@@ -176,7 +207,7 @@ def _outcome(
         result=result,
         product=ref.product,
         version=ref.version,
-        strategy=plan.strategy if plan else product.strategy,
+        strategy=plan.strategy if plan and plan.strategy else product.strategy,
         active=product.active,
         previous=before.version if before else None,
         steps=len(plan.steps) if plan else 0,

@@ -6,10 +6,12 @@ Every handler is idempotent: after a kill it is simply called again. It raises :
 from __future__ import annotations
 
 from installer.actions import Action
+from installer.checks import Check
 from installer.performers.containers import Containers
 from installer.performers.frontdoor import FrontDoor
 from installer.performers.host import Handlers, Host, Incoming
 from installer.performers.loading import Loading
+from installer.performers.looking import Looking
 from installer.performers.siteservices import SiteServices
 
 __all__ = ["Host", "Incoming", "Performer"]
@@ -24,7 +26,8 @@ class Performer:
             **Loading(host, incoming).handlers(),
             **SiteServices(host, incoming).handlers(),
             **FrontDoor(host).handlers(),
+            **Looking(host).handlers(),
         }
 
-    def __call__(self, action: Action) -> None:
+    def __call__(self, action: Action | Check) -> None:
         self._handlers[type(action)](action)

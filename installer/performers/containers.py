@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from installer import actions as act
 from installer.errors import SealiftError
 from installer.inventory import Replica
 from installer.performers.host import Handlers, Host
-from installer.probe import Probe
-from installer.system import run
 from installer.targets.health import await_healthy, diagnose
 
 _LOG_LINES = 15
@@ -24,6 +24,7 @@ class Containers:
             act.RunCommands: self._run_commands,
             act.EnsureNetwork: self._ensure_network,
             act.RemoveNetwork: self._remove_network,
+            act.RemoveVolumes: self._remove_volumes,
             act.DropImages: self._drop_images,
             act.AwaitHealthy: self._await_healthy,
         }
@@ -31,7 +32,7 @@ class Containers:
     def _run_commands(self, action: act.RunCommands) -> None:
         try:
             for command in action.commands:
-                run(command)
+                self._host.run(command)
         except SealiftError as error:
             raise self._diagnosed(action, error) from error
 
@@ -47,15 +48,20 @@ class Containers:
 
     def _ensure_network(self, action: act.EnsureNetwork) -> None:
         if not self._host.inventory.network_exists(action.name):
-            run(action.create)
+            self._host.run(action.create)
 
     def _remove_network(self, action: act.RemoveNetwork) -> None:
         if self._host.inventory.network_exists(action.name):
-            run(action.remove)
+            self._host.run(action.remove)
+
+    def _remove_volumes(self, action: act.RemoveVolumes) -> None:
+        names = tuple(self._host.run(action.find).out.split())
+        if names:
+            self._host.run(replace(action.remove, argv=(*action.remove.argv, *names)))
 
     def _drop_images(self, action: act.DropImages) -> None:
         for command in action.commands:
-            run(command, check=False)
+            self._host.run(command, check=False)
 
     def _await_healthy(self, action: act.AwaitHealthy) -> None:
         inventory = self._host.inventory
@@ -65,7 +71,7 @@ class Containers:
 
         await_healthy(
             observe,
-            Probe(inventory),
+            self._host.probe(),
             action.services,
             timeout=action.timeout,
             settle=action.settle,

@@ -12,7 +12,6 @@ from installer.edge.files import write_pem
 from installer.errors import SealiftError
 from installer.names import Colour
 from installer.performers.host import Handlers, Host
-from installer.questions import ask
 from installer.state import load_state
 
 _POLL: Final = 0.5
@@ -100,7 +99,7 @@ class FrontDoor:
 
     def _ask(self, question: act.Question, product: str, part: str) -> None:
         try:
-            ask(question)
+            self._host.ask(question)
         except SealiftError as error:
             raise self._host.with_logs(error, product, part, question.service) from error
 

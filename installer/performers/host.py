@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+from installer.actions import Question
+from installer.commands import Command
+from installer.edge.answers import Counters
+from installer.edge.config import EdgeConfig
 from installer.edge.container import edge_runtime
 from installer.edge.runtime import EdgeRuntime
 from installer.errors import SealiftError
-from installer.inventory import Inventory
+from installer.inventory import Observed
 from installer.media import Media
-from installer.names import Names
+from installer.names import Colour, Names
+from installer.probe import Probe
+from installer.questions import ask
+from installer.registry.bundled import BundledService
 from installer.rendering import Rendered
 from installer.site import Site
 from installer.state import load_state, save_state
+from installer.system import Finished, run
 from installer.talk import Talk
+from installer.targets.health import Ask
 
 Handlers = dict[type, Callable[[Any], None]]
 _LOG_LINES: Final = 15
@@ -31,14 +40,52 @@ class Incoming:
     quick: bool = False
 
 
+class Engine(Protocol):
+    """What is looked at: containers and networks. The real one is :class:`installer.inventory.Inventory`."""
+
+    def observe(self, product: str | None = None) -> Observed: ...
+
+    def network_exists(self, name: str) -> bool: ...
+
+    def owner_of(self, network: str, address: str) -> str | None: ...
+
+    def last_log_lines(self, container: str, count: int) -> tuple[str, ...]: ...
+
+
+class Door(Protocol):
+    """The front door as it runs. The real one is :class:`installer.edge.runtime.EdgeRuntime`, which says more."""
+
+    def running(self) -> bool: ...
+
+    def serves(self, config: EdgeConfig) -> bool: ...
+
+    def apply(self, config: EdgeConfig) -> None: ...
+
+    def colours(self) -> dict[str, Colour]: ...
+
+    def colours_on_disk(self) -> dict[str, Colour]: ...
+
+    def set_colour(self, product: str, colour: Colour | None) -> None: ...
+
+    def ready(self, product: str, colour: Colour) -> bool: ...
+
+    def sessions(self, backend: str) -> int: ...
+
+    def errors(self, product: str, colour: Colour | None = None) -> Counters: ...
+
+
 @dataclass(frozen=True)
 class Host:
-    """One state dir, its site file, its engine, and the person who watches."""
+    """One state dir, its site file, its engine, and the person who watches.
+
+    ``run``, ``edge``, ``ask``, ``probe`` and ``registry_runs`` are all that reaches out of the state dir: what
+    stands for another kind of target overrides them.
+    """
 
     state_dir: Path
     site: Site
     talk: Talk
-    inventory: Inventory
+    inventory: Engine
 
     @property
     def names(self) -> Names:
@@ -56,9 +103,26 @@ class Host:
         """Write a change of the site's state."""
         save_state(self.state_dir, load_state(self.state_dir).model_copy(update=changes))
 
-    def edge(self) -> EdgeRuntime:
+    def run(self, command: Command, *, check: bool = True) -> Finished:
+        """Start a process of the target's and wait for its end. Raises as :func:`installer.system.run`."""
+        return run(command, check=check)
+
+    def edge(self) -> Door:
         """The running front door."""
         return site_edge(self.state_dir, self.site)
+
+    def ask(self, question: Question) -> None:
+        """Ask once. Raises ``edge-failed`` (9) when the answer is not the one that counts."""
+        ask(question)
+
+    def probe(self) -> Ask:
+        """Asks a container from outside whether it serves."""
+        return Probe(self.inventory)
+
+    def registry_runs(self) -> bool:
+        """Whether the site's own registry runs; one that the site names is not ours to judge."""
+        bundled = self.site.registry.bundled
+        return bundled is None or BundledService.of(self.state_dir, bundled.listen, self.engine).is_running()
 
     def with_logs(self, error: SealiftError, product: str, part: str, service: str | None = None) -> SealiftError:
         """``error`` with the last words of the containers it is about."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import suppress
+from pathlib import Path
 
 from installer import actions as act
 from installer.durable import make_folder, write_folder
@@ -28,6 +29,7 @@ class Loading:
             act.InstallSecrets: self._install_secrets,
             act.KeepRelease: self._keep_release,
             act.ForgetRelease: self._forget_release,
+            act.ForgetProduct: self._forget_product,
             act.PruneKept: self._prune_kept,
         }
 
@@ -63,12 +65,24 @@ class Loading:
         for ref in surplus(oldest_first, (product.current, product.previous, product.base), action.keep):
             shutil.rmtree(release_folder(state_dir, ref), ignore_errors=True)
 
+    def _forget_product(self, action: act.ForgetProduct) -> None:
+        """Trust, journal and site file stay."""
+        state_dir = self._host.state_dir
+        self._host.remember(products=load_state(state_dir).without_product(action.product).products)
+        _take_away(state_dir, action.product)
+        if action.last:
+            shutil.rmtree(state_dir / "tools", ignore_errors=True)
+
     def _forget_release(self, action: act.ForgetRelease) -> None:
         state_dir, product = self._host.state_dir, action.release.product
         shutil.rmtree(release_folder(state_dir, action.release), ignore_errors=True)
         if list_kept(state_dir, product):
             return
-        for place in ("releases", "base", "secrets"):  # the last one takes with it what only it needed
-            shutil.rmtree(state_dir / place / product, ignore_errors=True)
-            with suppress(OSError):  # other products are there
-                (state_dir / place).rmdir()
+        _take_away(state_dir, product)  # the last one takes with it what only it needed
+
+
+def _take_away(state_dir: Path, product: str) -> None:
+    for place in ("releases", "base", "secrets"):
+        shutil.rmtree(state_dir / place / product, ignore_errors=True)
+        with suppress(OSError):  # other products are there
+            (state_dir / place).rmdir()

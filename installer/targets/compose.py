@@ -88,6 +88,16 @@ class ComposeTarget:
         """Fails where a container uses the image, or the engine lacks it."""
         return self._docker("image", "rm", reference)
 
+    def find_volumes(self) -> Command:
+        """Prints the names of the product's volumes, by label."""
+        own = labels.belongings(self.names, self.release.product)
+        marks = (word for key, value in own.items() for word in ("--filter", f"label={key}={value}"))
+        return self._docker("volume", "ls", "--quiet", *marks)
+
+    def remove_volumes(self) -> Command:
+        """Takes volumes, whose names are added at the end; fails while one is used."""
+        return self._docker("volume", "rm")
+
     def stop(self, part: Part, *containers: str) -> Command:
         """Stop containers; one with the restart policy ``always`` comes back with the engine, so ``down`` retires."""
         return self._compose(part, "stop", *self._grace, *containers, timeout=_DOWN)

@@ -16,9 +16,9 @@ from tests.e2e.site.host import Site
 from tests.e2e.site.vendor import Edition, Vendor
 
 _PORTS_PER_SITE = 24
-_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_BLOCKS = itertools.count(24000 + _WORKER * 1000, _PORTS_PER_SITE)
-_SUBNETS = (f"10.{201 + _WORKER}.{number}.0/24" for number in itertools.count(0, 2))  # room for a /23
+# By process, so that several runs on one engine keep out of each other's way.
+_BLOCKS = itertools.count(20000 + os.getpid() % 400 * _PORTS_PER_SITE, _PORTS_PER_SITE)
+_SUBNETS = (f"10.{120 + os.getpid() % 120}.{number}.0/24" for number in itertools.count(0, 2))  # room for a /23
 
 FIRST = Edition("1.0.0", edge=True)
 SECOND = Edition("1.1.0")

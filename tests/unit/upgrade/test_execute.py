@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from installer.actions import Action, ForgetRelease, RemoveEdge, RunCommands, SetColour
+from installer.checks import Check
 from installer.commands import Command
 from installer.errors import ExitCode, SealiftError
 from installer.execute import Executor
@@ -52,7 +53,7 @@ class World:
         self.words: list[str] = []
         self.fail_at, self.die_at = fail_at, die_at
 
-    def __call__(self, action: Action) -> None:
+    def __call__(self, action: Action | Check) -> None:
         assert isinstance(action, RunCommands)
         word = action.commands[0].argv[0]
         if word == self.die_at:
@@ -115,7 +116,7 @@ def test_a_first_install_that_failed_says_that_nothing_serves(journal: Journal) 
 
 def test_what_cannot_be_taken_back_calls_the_operator_and_is_tried_again(journal: Journal) -> None:
     class Stuck(World):
-        def __call__(self, action: Action) -> None:
+        def __call__(self, action: Action | Check) -> None:
             super().__call__(action)
             if self.words[-1] == "stop" and self.words.count("stop") == 1:
                 raise SealiftError("engine-failed", "the engine is gone")
