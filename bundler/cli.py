@@ -14,7 +14,8 @@ import typer
 
 from bundler import build as building
 from bundler import check as checking
-from bundler import scaffold, trust
+from bundler import permit as permits
+from bundler import permit_verb, scaffold, trust
 from bundler.cache import wide_cache
 from bundler.countersign import countersign, read_subject
 from bundler.lint import lint as lint_manifest
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 trust_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The root of trust: who may sign what.")
 app.add_typer(trust_app, name="trust")
+app.command()(permit_verb.permit)
 
 Manifest = Annotated[Path | None, typer.Option("--manifest", help="release.yaml, where there are several products")]
 Keys = Annotated[list[Path] | None, typer.Option("--key", help="private key; else SEALIFT_KEY, else the manifest's")]
@@ -203,8 +205,11 @@ def sign(
     name: Annotated[str | None, typer.Option("--name", help="what the signature is called; else as the key")] = None,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Add one more signature to the media folder. Shows what is signed first; the bundle stays as it is."""
+    """Add one more signature, to a media folder or a permit. Shows what is signed first, and leaves it as it is."""
     talk: Talk = context.obj
+    if permits.is_permit(file):
+        permit_verb.sign(talk, file, key, _passphrase(passphrase_file, talk))
+        return
     subject = read_subject(file)
     for line in subject.lines():
         talk.say(line)

@@ -10,9 +10,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from installer.bundle.release import Closed, Health, Name
+from installer.clock import Floor
 from installer.commands import Command
 from installer.edge.config import EdgeConfig
 from installer.names import Colour, Part
+from installer.permit import Permit
 from installer.state import ProductState, ReleaseRef
 
 
@@ -221,12 +223,27 @@ class Drain(Closed):
     seconds: float
 
 
+class UsePermit(Closed):
+    """The id of this permit is used up."""
+
+    kind: Literal["use-permit"] = "use-permit"
+    permit: Permit
+
+
+class ReturnPermit(Closed):
+    """The permit may be used once more: what it was used for did not come about."""
+
+    kind: Literal["return-permit"] = "return-permit"
+    permit: Permit
+
+
 class Commit(Closed):
-    """This is what the site runs from now on."""
+    """This is what the site runs from now on; ``floor`` is the latest time known to have been."""
 
     kind: Literal["commit"] = "commit"
     product: ProductState
     edge_config: EdgeConfig
+    floor: Floor | None = None
 
 
 Action = Annotated[
@@ -254,6 +271,8 @@ Action = Annotated[
     | SetColour
     | Watch
     | Drain
+    | UsePermit
+    | ReturnPermit
     | Commit,
     Field(discriminator="kind"),
 ]

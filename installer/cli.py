@@ -12,7 +12,6 @@ from typing import Annotated, Final
 import typer
 
 from installer import __version__
-from installer.clock import now
 from installer.errors import SealiftError
 from installer.hostprogram import ensure_on_host
 from installer.site import DEFAULT_SITE_FILE, DEFAULT_STATE_DIR, load_site
@@ -114,6 +113,9 @@ def install(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and change nothing")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="do not ask, even on a terminal")] = False,
+    permit: Annotated[
+        Path | None, typer.Option(help="a signed leave to go to an older release, used once", readable=False)
+    ] = None,
 ) -> None:
     """Bring the release of a bundle into service (without a path: the one beside this program)."""
     from installer.report import show_outcome
@@ -123,7 +125,9 @@ def install(
     media = path or bundle or _beside()
     if not dry_run:
         ensure_on_host()
-    request = Request(_Places.state_dir, _Places.site_file, media, strategy, quick=not verify, dry_run=dry_run)
+    request = Request(
+        _Places.state_dir, _Places.site_file, media, strategy, quick=not verify, dry_run=dry_run, permit=permit
+    )
     approve = (
         (lambda question: True) if yes or not sys.stdin.isatty() else (lambda question: talk.confirm(question, "--yes"))
     )
@@ -135,12 +139,14 @@ def verify(
     context: typer.Context, path: Annotated[Path, typer.Argument(help="the bundle or the media folder", readable=False)]
 ) -> None:
     """Check every byte and every signature against this host's trust. Changes nothing."""
+    from installer.entrance import clock_here
     from installer.media import open_media
     from installer.report import show_verified
     from installer.truststore import load_policy
 
     talk: Talk = context.obj
-    media = open_media(path, load_policy(_Places.state_dir), now=now(_Places.state_dir))
+    policy = load_policy(_Places.state_dir)
+    media = open_media(path, policy, now=clock_here(_Places.state_dir, policy).now)
     for item in media.passed_over:
         (talk.say if item.is_by_a_stranger else talk.warn)(item.line())
     with talk.progress("verify", media.size) as meter:
@@ -217,6 +223,7 @@ def trust_init(
 @trust.command("show")
 def trust_show(context: typer.Context) -> None:
     """Whom this host trusts."""
+    from installer.sitekey import site_fingerprint
     from installer.truststore import load_policy
 
     policy = load_policy(_Places.state_dir)
@@ -225,9 +232,12 @@ def trust_show(context: typer.Context) -> None:
         (role, f"{rule.threshold} of", ", ".join(f"{key.name} {key.fingerprint}" for key in rule.keys))
         for role, rule in sorted(policy.roles.items())
     ]
+    here = str(site_fingerprint(_Places.state_dir))
+    rows.append(("this site", "", f"{here} (tell it to the vendor: permits name it)"))
     value: dict[str, object] = {
         "product": policy.product,
         "version": policy.root_version,
+        "site": here,
         "roles": {
             role: {"threshold": rule.threshold, "keys": [str(key.fingerprint) for key in rule.keys]}
             for role, rule in sorted(policy.roles.items())

@@ -30,6 +30,20 @@ def write_durably(path: Path, data: bytes, mode: int = 0o600, *, uid: int = -1, 
     sync_folder(path.parent)
 
 
+def create_durably(path: Path, data: bytes, mode: int = 0o600) -> bool:
+    """Write ``path`` as one step unless it is there already; whether it was written. Raises ``OSError``."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    write_durably(draft, data, mode)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink()
+    sync_folder(path.parent)
+    return True
+
+
 def tidy(*folders: Path) -> None:
     """Remove drafts that a killed run left in these folders; only for who is the only writer there."""
     for folder in folders:

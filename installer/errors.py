@@ -65,6 +65,7 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "nothing-to-roll-back",
         "unknown-release",
         "not-initialised",
+        "permit-wish",
     ),
     ExitCode.MALFORMED: (
         "not-a-bundle",
@@ -163,6 +164,9 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "root-unknown-field",
         "root-identity",
         "root-requirement",
+        "permit-too-large",
+        "permit-type",
+        "permit-invalid",
     ),
     ExitCode.CORRUPT: (
         "truncated",
@@ -174,6 +178,8 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "kept-release-damaged",
         "journal-damaged",
         "state-damaged",
+        "state-lost",
+        "site-key-damaged",
     ),
     ExitCode.UNTRUSTED: (
         "no-trust-provisioned",
@@ -188,6 +194,8 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "trust-exists",
         "trust-damaged",
         "unsigned",
+        "permit-role",
+        "trust-went-back",
     ),
     ExitCode.INCOMPATIBLE: (
         "downgrade",
@@ -198,6 +206,12 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "wrong-product",
         "wrong-channel",
         "strategy-unsupported",
+        "permit-other-product",
+        "permit-other-site",
+        "permit-other-from",
+        "permit-other-to",
+        "permit-used",
+        "permit-expired",
     ),
     ExitCode.HOST: (
         "site-value-missing",

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from installer.admission import UNCONDITIONAL, Admitted
 from installer.bundle.release import Release
 from installer.bundle.trust import TrustPolicy
 from installer.compose import compose_for
@@ -28,12 +29,14 @@ from installer.targets.compose import ComposeTarget
 
 @dataclass(frozen=True)
 class Coming:
-    """The release that shall serve, from media or kept: its base's digest, and the secrets that must be copied."""
+    """The release that shall serve, from media or kept: its base's digest, the secrets that must be copied, how it
+    came in."""
 
     release: Release
     ref: ReleaseRef
     base_digest: str | None
     secrets: tuple[str, ...] = ()
+    admitted: Admitted = UNCONDITIONAL
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,7 @@ def scene_of(
             registry=not host.registry_runs(),
             edge=state.edge is None or not host.edge().running(),
         ),
+        admitted=coming.admitted,
     )
 
 

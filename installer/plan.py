@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final, Literal
 
-from installer.actions import Action
+from installer.actions import Action, UsePermit
 from installer.bundle.release import Closed, Name
 from installer.checks import Check
 from installer.names import Colour
+from installer.permit import Permit
 from installer.state import ReleaseRef
 
 Strategy = Literal["blue-green", "rolling"]
@@ -53,6 +54,12 @@ class Plan(Closed):
         """What it is about: the release that comes, else the one that goes."""
         ref = self.new or self.old
         return ref.version if ref else ""
+
+    @property
+    def permit(self) -> Permit | None:
+        """The permit that it uses up."""
+        found = (action.permit for step in self.steps for action in step.actions if isinstance(action, UsePermit))
+        return next(found, None)
 
     @property
     def headline(self) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from installer import frontdoor
-from installer.actions import Certificate, InstallCertificates
+from installer.actions import Certificate, InstallCertificates, ReturnPermit, UsePermit
+from installer.admission import UNCONDITIONAL, Admitted
 from installer.bundle.release import Release
 from installer.errors import SealiftError
 from installer.names import Colour, Names, other
@@ -62,6 +63,7 @@ class Scene:
     pems: Mapping[str, str]
     translate: Translate
     lacking: Lacking
+    admitted: Admitted = UNCONDITIONAL
 
     @property
     def colour(self) -> Colour:
@@ -80,7 +82,7 @@ def plan_upgrade(scene: Scene, strategy: str | None, *, from_media: bool) -> Pla
         old=scene.product.current,
         new=scene.ref,
         colour=scene.colour,
-        steps=_STRATEGIES[wanted](builder),
+        steps=(*_use_permit(scene), *_STRATEGIES[wanted](builder)),
     )
 
 
@@ -117,6 +119,21 @@ def _chosen(wanted: str) -> Strategy:
     )
 
 
+def _use_permit(scene: Scene) -> tuple[Step, ...]:
+    """A permit's id is used up before anything is touched, and given back when all is taken back."""
+    permit = scene.admitted.permit
+    if permit is None:
+        return ()
+    use = Step(
+        name="permit",
+        intent=f"use up the permit {permit.id}, which lets {scene.release.version} in",
+        prepares=True,
+        actions=(UsePermit(permit=permit),),
+        undo=(ReturnPermit(permit=permit),),
+    )
+    return (use,)
+
+
 def _builder(scene: Scene, strategy: Strategy, *, from_media: bool) -> Builder:
     release, product, site = scene.release, scene.product, scene.site
     fronts = frontdoor.frontends(release, site, product.index, scene.pems)
@@ -150,6 +167,7 @@ def _builder(scene: Scene, strategy: Strategy, *, from_media: bool) -> Builder:
         base_digest=scene.base_digest,
         secrets=scene.secrets,
         now=datetime.now(UTC).isoformat(timespec="seconds"),
+        admitted=scene.admitted,
     )
 
 

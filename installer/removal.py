@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from installer.driver import Connect
+from installer.entrance import refuse_lost
 from installer.execute import Executor
 from installer.journal import Journal
 from installer.observing import Coming, compose_host
@@ -34,6 +35,7 @@ def remove(
         before = work.recovered
         if before is not None and before.plan.kind == "remove" and wanted in (None, before.plan.product):
             return before.plan.product
+        refuse_lost(state_dir, work.driver.observe)
         product = choose_product(work.state, wanted)
         policy = load_policy(state_dir)
         assert product.current is not None  # noqa: S101 - only what was committed is in the state

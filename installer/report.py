@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from installer.bundle.verify import VerifiedRelease
 from installer.errors import SealiftError
+from installer.findings import Finding, warnings_as_json
 from installer.journal import Run
 from installer.plan import Plan
 from installer.talk import Table, Talk
@@ -26,6 +27,11 @@ class Outcome:
     seconds: float
     plan: Plan | None = None
     error: SealiftError | None = None
+    findings: tuple[Finding, ...] = ()
+
+    def noting(self, findings: tuple[Finding, ...]) -> Outcome:
+        """The same, with what was found on the way."""
+        return replace(self, findings=findings)
 
     def as_json(self) -> dict[str, object]:
         value: dict[str, object] = {
@@ -40,6 +46,8 @@ class Outcome:
         }
         if self.plan is not None and self.result == "planned":
             value["plan"] = self.plan.model_dump(mode="json")
+        if self.findings:
+            value["warnings"] = warnings_as_json(self.findings)
         return value
 
 
@@ -171,6 +179,7 @@ def show_history(talk: Talk, runs: Sequence[Run]) -> None:
                 "outcome": run.outcome or None,
                 "failed": run.failed or run.stopped or None,
                 "steps": list(run.done),
+                **({"permit": plan.permit.model_dump(mode="json", by_alias=True)} if plan.permit else {}),
             }
             for run, plan in plans
         ]

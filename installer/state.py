@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-import semver
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from installer.bundle.digest import Digest
 from installer.bundle.release import Closed, DigestText, Name, SemVer
 from installer.bundle.strictjson import canonical, parse
+from installer.clock import Floor
 from installer.durable import write_durably
 from installer.edge.config import EdgeConfig
 from installer.errors import SealiftError
+from installer.marks import Marks
 from installer.names import Colour
 
 _COPIES: Final = ("state.a", "state.b")
@@ -39,19 +40,11 @@ class ReleaseRef(Closed):
         return f"{self.product} {self.version}"
 
 
-class Mark(Closed):
-    """The highest release that was committed: nothing lower comes in from media."""
-
-    version: SemVer
-    digest: DigestText
-
-    def higher_than(self, other: Mark) -> bool:
-        """By SemVer precedence."""
-        return semver.Version.parse(self.version) > semver.Version.parse(other.version)
-
-
 class ProductState(Closed):
-    """One product: which release serves in which colour, what a rollback returns to, its slice of the network."""
+    """One product: which release serves in which colour, what a rollback returns to, its slice of the network.
+
+    ``marks`` stop old media; what 0.1 wrote, a single ``mark``, is read as one of the channel that was followed.
+    """
 
     product: Name
     channel: Name
@@ -63,7 +56,16 @@ class ProductState(Closed):
     base_digest: DigestText | None = None
     strategy: str = "blue-green"
     since: str = ""
-    mark: Mark | None = None
+    marks: Marks = Marks()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_single_mark(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or "mark" not in value:
+            return value
+        mark = value["mark"]
+        marks = {"product": mark, "channels": {value.get("channel"): mark} if mark else {}}
+        return {name: item for name, item in value.items() if name != "mark"} | {"marks": marks}
 
 
 class EdgeImage(Closed):
@@ -76,10 +78,17 @@ class EdgeImage(Closed):
 
 
 class SiteState(Closed):
-    """Everything. ``sequence`` grows by one with every write."""
+    """Everything. ``sequence`` grows by one with every write.
+
+    ``departed`` are the marks of products that were taken off, ``permits`` the ids of permits that were used and when,
+    ``floor`` is the latest time that is known to have been.
+    """
 
     sequence: int = 0
     products: dict[Name, ProductState] = Field(default_factory=dict)
+    departed: dict[Name, Marks] = Field(default_factory=dict)
+    permits: dict[str, str] = Field(default_factory=dict)
+    floor: Floor | None = None
     edge: EdgeImage | None = None
     registry: EdgeImage | None = None
     edge_config: EdgeConfig | None = None
@@ -90,14 +99,23 @@ class SiteState(Closed):
             return self.products[name]
         taken = {product.index for product in self.products.values()}
         return ProductState(
-            product=name, channel=channel, index=next(number for number in range(len(taken) + 1) if number not in taken)
+            product=name,
+            channel=channel,
+            index=next(number for number in range(len(taken) + 1) if number not in taken),
+            marks=self.departed.get(name, Marks()),
         )
 
     def with_product(self, product: ProductState) -> SiteState:
         return self.model_copy(update={"products": {**self.products, product.product: product}})
 
     def without_product(self, name: str) -> SiteState:
-        return self.model_copy(update={"products": {key: value for key, value in self.products.items() if key != name}})
+        """The state once ``name`` was taken off: its marks stay, or taking it off would be a way down."""
+        if name not in self.products:
+            return self
+        left = {key: value for key, value in self.products.items() if key != name}
+        return self.model_copy(
+            update={"products": left, "departed": {**self.departed, name: self.products[name].marks}}
+        )
 
 
 def load_state(state_dir: Path) -> SiteState:
@@ -111,6 +129,16 @@ def load_state(state_dir: Path) -> SiteState:
             hint="what runs goes on running; restore the state dir from a backup",
         )
     return max(whole, key=lambda state: state.sequence, default=SiteState())
+
+
+def copies(state_dir: Path) -> dict[Path, bool]:
+    """The copies that should be there, and whether each is whole."""
+    return {(place := state_dir / name): place.exists() and _read(place) is not None for name in _COPIES}
+
+
+def has_state(state_dir: Path) -> bool:
+    """Whether anything was ever written down here, whole or not."""
+    return any((state_dir / name).exists() for name in _COPIES)
 
 
 def save_state(state_dir: Path, state: SiteState) -> SiteState:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from installer import actions as act
 from installer import frontdoor
 from installer.addresses import product_slice
+from installer.admission import Admitted
 from installer.bundle.release import Release
 from installer.checks import (
     ArchivesHeld,
@@ -26,7 +27,7 @@ from installer.plan import SWITCH, Step, Strategy
 from installer.registry.access import registry_address
 from installer.registry.images import relocate
 from installer.site import Site
-from installer.state import Mark, ProductState, ReleaseRef, SiteState
+from installer.state import ProductState, ReleaseRef, SiteState
 from installer.targets.target import Target
 
 
@@ -60,6 +61,7 @@ class Builder:
     secrets: tuple[str, ...]
     base_digest: str | None
     now: str
+    admitted: Admitted
 
     @property
     def first(self) -> bool:
@@ -263,11 +265,11 @@ class Builder:
         ]
 
     def commit(self) -> Step:
-        """Write down what serves; raise the mark."""
+        """Write down what serves; raise the marks."""
         final = frontdoor.with_product(self.state.edge_config, self.site, self.ref.product, self.fronts, self.backs)
         committed = self.product.model_copy(
             update={
-                "channel": self.site.channel,
+                "channel": self.release.channel,
                 "strategy": self.strategy,
                 "active": self.colour,
                 "current": self.ref,
@@ -275,7 +277,7 @@ class Builder:
                 "base": self.ref if self.base_digest != self.product.base_digest else self.product.base,
                 "base_digest": self.base_digest,
                 "since": self.now,
-                "mark": self._mark(),
+                "marks": self.admitted.marks(self.product.marks, self.release.channel, self.ref),
             }
         )
         return Step(
@@ -283,7 +285,7 @@ class Builder:
             intent=f"write down that {self.release.version} serves as {self.colour}",
             actions=(
                 act.ApplyEdge(config=final),
-                act.Commit(product=committed, edge_config=final),
+                act.Commit(product=committed, edge_config=final, floor=self.admitted.floor),
                 act.PruneKept(product=self.ref.product, keep=self.site.keep),
             ),
             check=(Recorded(product=self.ref.product, release=self.ref, colour=self.colour), DoorHas(config=final)),
@@ -327,10 +329,6 @@ class Builder:
 
     def _old_healthy(self, part: Part) -> act.AwaitHealthy:
         return awaiting(self._old.release, part, self.site)
-
-    def _mark(self) -> Mark:
-        mark, here = self.product.mark, Mark(version=self.ref.version, digest=self.ref.digest)
-        return mark if mark is not None and mark.higher_than(here) else here
 
 
 def services(release: Release, part: Part) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from installer.bundle.trust import MAX_ROOT_BYTES, TrustPolicy
 from installer.durable import make_folder, write_durably
 from installer.errors import SealiftError
 from installer.secretfiles import fingerprint_key
+from installer.sitekey import site_key
 
 _ROOT: Final = "root.json"
 
@@ -38,7 +39,8 @@ def provision(state_dir: Path, source: Path, fingerprint: str) -> TrustPolicy:
     make_folder(state_dir)  # 0700: other people on the host have no business in it
     make_folder(place.parent)
     write_durably(place, raw, 0o600)
-    fingerprint_key(state_dir)  # made now, so that a later refusal has written nothing
+    fingerprint_key(state_dir)  # both keys are made now, so that a later refusal has written nothing
+    site_key(state_dir)
     return policy
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from installer import __version__
-from installer.admission import admit
-from installer.clock import now
+from installer.admission import Admitted
+from installer.clock import raised
 from installer.driver import Connect, Driver, Performer
 from installer.durable import tidy
+from installer.entrance import Entrance, clock_here, refuse_lost
 from installer.errors import SealiftError
 from installer.execute import Executor, Recovered
 from installer.journal import Journal
@@ -45,6 +44,7 @@ class Request:
     strategy: str | None = None
     quick: bool = False
     dry_run: bool = False
+    permit: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def upgrade(request: Request, talk: Talk, approve: Approve, connect: Connect = c
     """Bring the release of a bundle into service. Raises every refusal; an upgrade taken back is in the outcome."""
     began = time.monotonic()
     policy = load_policy(request.state_dir)
-    media = open_media(request.media, policy, now=now(request.state_dir))
+    media = open_media(request.media, policy, now=clock_here(request.state_dir, policy).now)
     for item in media.passed_over:
         (talk.say if item.is_by_a_stranger else talk.warn)(item.line())
     release = media.release
@@ -70,24 +70,29 @@ def upgrade(request: Request, talk: Talk, approve: Approve, connect: Connect = c
     with at_work(request.state_dir, site, talk, f"install {name}", connect, dry_run=request.dry_run) as work:
         driver, state = work.driver, work.state
         product = state.product(release.product, site.channel)
-        admit(release, product, site, machine=os.uname().machine, program=__version__)
+        entrance = Entrance(request.state_dir, state, policy, release, driver.observe)
+        admitted = entrance.admit(product, site, request.permit)
+        findings = entrance.findings(request.permit, admitted)
+        for finding in findings:
+            talk.warn(f"{finding.message} ({finding.hint})")
         incoming = _render(media, site, request, product)
         rendered = incoming.rendered
         ref = ref_of(media.verified, rendered.files)
         if driver.serves(product, ref):
             if not request.dry_run:
                 add_signatures(request.state_dir, ref, media.verified)
-            return _outcome("unchanged", product, ref, began)
-        coming = Coming(release, ref, rendered.base_digest, rendered.secrets)
+            return _outcome("unchanged", product, ref, began).noting(findings)
+        coming = Coming(release, ref, rendered.base_digest, rendered.secrets, admitted)
         scene = driver.look(state, product, coming, policy)
         plan = plan_upgrade(scene, request.strategy, from_media=True)
         for warning in (*rendered.warnings, *driver.preflight(scene)):
             talk.warn(warning)
         if request.dry_run:
-            return _outcome("planned", product, ref, began, plan)
+            return _outcome("planned", product, ref, began, plan).noting(findings)
         if not approve(f"{plan.headline}: go on?"):
             raise SealiftError("interrupted", "nothing was changed", hint="answer y, or use --yes")
-        return _execute(plan, product, driver.performer(incoming), request.state_dir, talk, began)
+        done = _execute(plan, product, driver.performer(incoming), request.state_dir, talk, began)
+        return done.noting(findings)
 
 
 def rollback(
@@ -109,6 +114,7 @@ def rollback(
     site = load_site(site_file)
     with at_work(state_dir, site, talk, "rollback", connect, dry_run=dry_run) as work:
         driver, state = work.driver, work.state
+        refuse_lost(state_dir, driver.observe)
         current = choose_product(state, product)
         if work.recovered is not None and _went_back(work.recovered, current, to) and current.current is not None:
             return _outcome("rolled-back", current, current.current, began, work.recovered.plan)
@@ -116,7 +122,8 @@ def rollback(
         kept = load_kept(state_dir, ref, policy)
         note = kept.folder / RENDERED / BASE_DIGEST_FILE
         base_digest = note.read_text() if note.exists() else None
-        scene = driver.look(state, current, Coming(kept.release, ref, base_digest), policy)
+        admitted = Admitted(policy.epoch, floor=raised(state.floor, kept.release, policy))
+        scene = driver.look(state, current, Coming(kept.release, ref, base_digest, admitted=admitted), policy)
         plan = plan_upgrade(scene, None, from_media=False)
         if dry_run:
             return _outcome("planned", current, ref, began, plan)

@@ -12,6 +12,7 @@ from installer.performers.frontdoor import FrontDoor
 from installer.performers.host import Handlers, Host, Incoming
 from installer.performers.loading import Loading
 from installer.performers.looking import Looking
+from installer.performers.permits import Permits
 from installer.performers.siteservices import SiteServices
 
 __all__ = ["Host", "Incoming", "Performer"]
@@ -27,6 +28,7 @@ class Performer:
             **SiteServices(host, incoming).handlers(),
             **FrontDoor(host).handlers(),
             **Looking(host).handlers(),
+            **Permits(host).handlers(),
         }
 
     def __call__(self, action: Action | Check) -> None:

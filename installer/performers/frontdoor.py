@@ -10,6 +10,7 @@ from installer import actions as act
 from installer.edge.answers import Counters
 from installer.edge.files import write_pem
 from installer.errors import SealiftError
+from installer.lost import note_use
 from installer.names import Colour
 from installer.performers.host import Handlers, Host
 from installer.state import load_state
@@ -84,7 +85,9 @@ class FrontDoor:
 
     def _commit(self, action: act.Commit) -> None:
         state = load_state(self._host.state_dir).with_product(action.product)
-        self._host.remember(products=state.products, edge_config=action.edge_config)
+        floor = action.floor or state.floor
+        self._host.remember(products=state.products, edge_config=action.edge_config, floor=floor)
+        note_use(self._host.state_dir)
 
     def _await_ready(self, product: str, colour: Colour) -> None:
         """HAProxy checks the servers itself; until then it has only our word."""

@@ -68,7 +68,8 @@ class Loading:
     def _forget_product(self, action: act.ForgetProduct) -> None:
         """Trust, journal and site file stay."""
         state_dir = self._host.state_dir
-        self._host.remember(products=load_state(state_dir).without_product(action.product).products)
+        left = load_state(state_dir).without_product(action.product)
+        self._host.remember(products=left.products, departed=left.departed)
         _take_away(state_dir, action.product)
         if action.last:
             shutil.rmtree(state_dir / "tools", ignore_errors=True)

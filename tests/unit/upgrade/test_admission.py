@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from installer.admission import admit, within
+from installer.admission import Here, admit, within
 from installer.bundle.release import Release
 from installer.bundle.strictjson import canonical
 from installer.errors import ExitCode, SealiftError
+from installer.marks import Mark, Marks
 from installer.releases import surplus
 from installer.site import Site
-from installer.state import Mark, ProductState, ReleaseRef
+from installer.state import ProductState, ReleaseRef
 from tests.vectors.forge import Forge
 
 
@@ -24,17 +25,18 @@ def release(**changes: Any) -> Release:
 
 def ran(version: str, digest: str = "sha256:" + "1" * 64) -> ProductState:
     ref = ReleaseRef(product="p", version=version, digest=digest)
-    return ProductState(
-        product="p", channel="stable", index=0, current=ref, mark=Mark(version=version, digest=digest), active="blue"
-    )
+    mark = Mark(version=version, digest=digest)
+    marks = Marks(product=mark, channels={"stable": mark})
+    return ProductState(product="p", channel="stable", index=0, current=ref, marks=marks, active="blue")
 
 
+HERE = Here("x86_64", "0.1.0")
 NEVER = ProductState(product="p", channel="stable", index=0)
 
 
 def refused(incoming: Release, product: ProductState, site: Site | None = None, machine: str = "x86_64") -> str:
     with pytest.raises(SealiftError) as caught:
-        admit(incoming, product, site or Site(site="here"), machine=machine, program="0.1.0")
+        admit(incoming, product, site or Site(site="here"), Here(machine, "0.1.0"))
     assert caught.value.exit_code is ExitCode.INCOMPATIBLE
     assert caught.value.hint
     return caught.value.id
@@ -42,7 +44,7 @@ def refused(incoming: Release, product: ProductState, site: Site | None = None, 
 
 def test_admits_a_first_release_and_a_newer_one() -> None:
     for product in (NEVER, ran("0.9.0"), ran("1.0.0-rc.1")):
-        admit(release(), product, Site(site="here"), machine="x86_64", program="0.1.0")
+        admit(release(), product, Site(site="here"), HERE)
 
 
 def test_refuses_an_older_release_than_one_that_ran() -> None:
@@ -55,7 +57,7 @@ def test_refuses_the_same_version_with_other_content() -> None:
 
 def test_admits_the_very_release_that_ran_for_it_may_have_been_taken_off() -> None:
     incoming = release()
-    admit(incoming, ran("1.0.0", str(incoming.digest)), Site(site="here"), machine="x86_64", program="0.1.0")
+    admit(incoming, ran("1.0.0", str(incoming.digest)), Site(site="here"), HERE)
 
 
 def test_refuses_another_platform_channel_path_and_program() -> None:

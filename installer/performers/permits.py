@@ -1,0 +1,26 @@
+"""What becomes of a permit: its id is used up before anything is touched, and given back when all was taken back."""
+
+from __future__ import annotations
+
+from installer import actions as act
+from installer.clock import host_now, spelled
+from installer.performers.host import Handlers, Host
+from installer.state import load_state
+
+
+class Permits:
+    """Writes down in the state which permits were used."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def handlers(self) -> Handlers:
+        return {act.UsePermit: self._use, act.ReturnPermit: self._return}
+
+    def _use(self, action: act.UsePermit) -> None:
+        used = load_state(self._host.state_dir).permits
+        self._host.remember(permits={action.permit.id: spelled(host_now())} | used)
+
+    def _return(self, action: act.ReturnPermit) -> None:
+        used = load_state(self._host.state_dir).permits
+        self._host.remember(permits={name: at for name, at in used.items() if name != action.permit.id})
