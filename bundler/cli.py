@@ -5,27 +5,25 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from importlib.metadata import version as distribution_version
 from json import dumps as json_text
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bundler import build as building
-from bundler import check as checking
 from bundler import permit as permits
-from bundler import permit_verb, scaffold, trust
+from bundler import permit_verb, trust
 from bundler.cache import wide_cache
 from bundler.countersign import countersign, read_subject
-from bundler.lint import lint as lint_manifest
-from bundler.program import build_program
-from bundler.recipe import Recipe
 from bundler.sign import Passphrase, generate, load_key, load_keys, passphrase_from
 from bundler.verification import contents, inspect_media, verify_media
 from installer.bundle.trust import ANY_PRODUCT, TrustPolicy, read_public_key
 from installer.errors import SealiftError
 from installer.talk import Table, Talk, run_cli, size
+
+if TYPE_CHECKING:  # what only some verbs need is imported there: `--help` and `inspect` answer at once
+    from bundler.build import Request
+    from bundler.check import Check
 
 app = typer.Typer(
     add_completion=False,
@@ -51,6 +49,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _version(value: bool) -> None:
     if value:
+        from importlib.metadata import version as distribution_version
+
         print(f"sealift {distribution_version('sealift')}")
         raise typer.Exit
 
@@ -74,6 +74,9 @@ def init(
     ] = None,
 ) -> None:
     """Write manifest, templates and changelog for a product below DIR."""
+
+    from bundler import scaffold
+
     talk: Talk = context.obj
     made = scaffold.init(folder, from_compose, product)
     for line in made.warnings:
@@ -97,6 +100,9 @@ def lint(
     schema: Annotated[bool, typer.Option("--schema", help="print the manifest's JSON Schema, for editors")] = False,
 ) -> None:
     """Refuse everything that build would refuse, without building."""
+    from bundler.lint import lint as lint_manifest
+    from bundler.recipe import Recipe
+
     if schema:
         described = Recipe.model_json_schema(by_alias=True)
         context.obj.result(json_text(described, indent=2), described)
@@ -139,10 +145,16 @@ def build(
     check: Annotated[
         Path | None, typer.Option("--check", metavar="BUNDLE", help="build it again, say what differs; write nothing")
     ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, max=16, help="threads that compress; else one a core, 4 at most")
+    ] = None,
 ) -> None:
     """Make the signed bundle and its media folder, DIR/PRODUCT-vVERSION/."""
+    from bundler import build as building
+    from bundler import check as checking
+
     talk: Talk = context.obj
-    request = building.Request(version, Path(), manifest, tuple(key or ()), platform, installer, output, force)
+    request = building.Request(version, Path(), manifest, tuple(key or ()), platform, installer, output, force, jobs)
     if dry_run and check is not None:
         raise SealiftError("bad-option", "--dry-run and --check are two different questions", hint="ask one at a time")
     if check is not None:
@@ -175,9 +187,15 @@ def build(
 
 
 @app.command()
-def inspect(context: typer.Context, file: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
-    """Show what a bundle says about itself; nothing is verified."""
-    context.obj.result(*inspect_media(file))
+def inspect(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a bundle, or the media folder")],
+    trust_root: Annotated[Path | None, typer.Option("--trust", metavar="ROOT.JSON", help="check who signed it")] = None,
+    key: Annotated[Path | None, typer.Option("--key", metavar="PUB", help="the same, by one key")] = None,
+) -> None:
+    """Show what a bundle says about itself; with --trust or --key, only if its signatures hold. Reads its head."""
+    policy = None if trust_root is None and key is None else _policy(trust_root, key)
+    context.obj.result(*inspect_media(file, policy, now=datetime.now(UTC)))
 
 
 @app.command()
@@ -225,6 +243,8 @@ def program(
     platform: PlatformOption = None,
 ) -> None:
     """Build the site program alone: the one file that goes onto the media as `install`."""
+    from bundler.program import build_program
+
     made = build_program(output, platform=platform or "linux/amd64", cache=wide_cache())
     value: dict[str, object] = {"program": str(made), "size": made.stat().st_size}
     context.obj.result(f"{made}  {size(made.stat().st_size)}", value)
@@ -288,8 +308,10 @@ def _show_root(raw: bytes, path: Path, talk: Talk) -> None:
     talk.result(Table(("", ""), tuple(rows)), value)
 
 
-def _show_plan(request: building.Request, talk: Talk) -> None:
-    assembly = building.plan(request, talk)
+def _show_plan(request: Request, talk: Talk) -> None:
+    from bundler.build import plan
+
+    assembly = plan(request, talk)
     parts = [(name, member.size) for name, member in assembly.release.members()]
     value: dict[str, object] = {
         "dry_run": True,
@@ -301,7 +323,7 @@ def _show_plan(request: building.Request, talk: Talk) -> None:
     talk.result(contents(assembly.release, parts), value)
 
 
-def _show_check(found: checking.Check, talk: Talk) -> None:
+def _show_check(found: Check, talk: Talk) -> None:
     same = f"{found.bundle.name} is what these sources give, byte for byte; its signatures are not judged here"
     talk.result(same if found.reproducible else "\n".join(found.differences), found.as_json())
     if not found.reproducible:

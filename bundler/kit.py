@@ -6,12 +6,10 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
-
-from jinja2 import Environment, StrictUndefined
 
 from bundler.durable import write_new
 from bundler.sign import Signer
@@ -87,9 +85,18 @@ def refuse_other_release(kit: Path, raw: bytes) -> None:
 
 
 def complete(
-    folder: Path, release: Release, digest: str, signers: Sequence[Signer], signatures: dict[str, bytes], changes: str
+    folder: Path,
+    release: Release,
+    digest: str,
+    signers: Sequence[Signer],
+    signatures: dict[str, bytes],
+    changes: str,
+    known: Mapping[str, str],
 ) -> None:
-    """Add what stands beside bundle and program: signatures, readme, checksums. Everything is synced."""
+    """Add what stands beside bundle and program: signatures, readme, checksums. Everything is synced.
+
+    ``known``: hex sha256 of files, by name, that were hashed as they were written.
+    """
     program = (folder / PROGRAM).read_bytes()
     (folder / PROGRAM).chmod(0o755)
     for number, signer in enumerate(signers):
@@ -99,13 +106,16 @@ def complete(
     for name, signature in signatures.items():
         write_new(folder / name, signature)
     write_new(folder / README, readme(release, digest, signers, sorted(signatures), changes).encode("utf-8"))
-    write_new(folder / SUMS, sums(folder).encode("utf-8"))
+    write_new(folder / SUMS, sums(folder, known).encode("utf-8"))
     _sync_file(folder / PROGRAM)
     sync_folder(folder)
 
 
 def readme(release: Release, digest: str, signers: Iterable[Signer], signatures: Sequence[str], changes: str) -> str:
     """The operator's page. Pure."""
+    # Imported here: it costs a tenth of what `bundle --help` may take, and only a build needs it.
+    from jinja2 import Environment, StrictUndefined
+
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701
     return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         title=f"{release.product} {release.version}",
@@ -122,10 +132,10 @@ def readme(release: Release, digest: str, signers: Iterable[Signer], signatures:
     )
 
 
-def sums(folder: Path) -> str:
+def sums(folder: Path, known: Mapping[str, str]) -> str:
     """Checksums of all files at the top of ``folder``, for ``sha256sum -c``. Countersignatures may come later."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != SUMS)
-    return "".join(f"{_sha256(path)}  {path.name}\n" for path in files)
+    return "".join(f"{known.get(path.name) or _sha256(path)}  {path.name}\n" for path in files)
 
 
 def publish(folder: Path, kit: Path) -> None:

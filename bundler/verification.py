@@ -125,17 +125,28 @@ def _forged(weighed: Beside) -> bool:
     return any(item.error.id in ("signature-wrong", "signature-of-another") for item in weighed.passed_over)
 
 
-def inspect_media(path: Path) -> tuple[Table, dict[str, object]]:
-    """What the head of a bundle claims, for people and as JSON. Nothing is verified, and it says so."""
-    with BundleReader(locate_bundle(path)) as reader:
+def inspect_media(
+    path: Path, policy: TrustPolicy | None = None, *, now: datetime | None = None
+) -> tuple[Table, dict[str, object]]:
+    """What the head of a bundle claims, for people and as JSON; with ``policy``, what its signers say.
+
+    Reads the head alone, so it costs the same whatever the size. The content is not checked, and it says so.
+    Raises what :func:`installer.bundle.verify.verify_release` raises.
+    """
+    bundle = locate_bundle(path)
+    with BundleReader(bundle) as reader:
         head, file_size = reader.head, reader.size
-    release = Release.parse(head.release)
+        verified = None if policy is None else verify_with_countersignatures(reader, policy, bundle, now=now)[0]
+    release = Release.parse(head.release) if verified is None else verified.release
     signers = _hints(head)
+    trusted = verified.signers if verified is not None else ()
     value: dict[str, object] = {
         "verified": False,
         "digest": str(Digest.of(head.release)),
         "size": file_size,
         "signatures": [{"name": name, "key": key} for name, key in signers],
+        "signatures_hold": verified is not None,
+        "signers": [{"key": str(signer.key), "name": signer.name} for signer in trusted],
         "release": release.model_dump(mode="json"),
     }
     rows = [
@@ -143,7 +154,8 @@ def inspect_media(path: Path) -> tuple[Table, dict[str, object]]:
         ("digest", str(Digest.of(head.release))),
         ("created", f"{release.created} (a claim)"),
         ("file", size(file_size)),
-        *(("claims to be signed by", f"{key} in {name}") for name, key in signers),
+        *(("signed by", f"{signer.name} {signer.key}") for signer in trusted),
+        *(("claims to be signed by", f"{key} in {name}") for name, key in signers if verified is None),
         *(("service", _service(name, release)) for name in sorted(release.services)),
         *(
             ("entry point", f"{name}: {e.protocol} to {e.service}:{e.port}")
@@ -157,6 +169,8 @@ def inspect_media(path: Path) -> tuple[Table, dict[str, object]]:
         *(("file", f"{file.path}  {size(file.size)}") for file in release.files),
     ]
     title = "NOT VERIFIED: nobody has checked who signed this, or the content; bundle verify does"
+    if verified is not None:
+        title = f"signatures hold, by {verified.policy_origin}; the content is NOT checked: bundle verify does"
     return Table(("", ""), tuple(rows), title), value
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from bundler.assemble import Assembly, Part
+from bundler.press import Hashed, Press, default_jobs
 from installer.bundle.archive import PACKING_MEMBER, RELEASE_MEMBER, ArchiveWriter
 from installer.bundle.packing import Packing
 from installer.bundle.release import Descriptor, File
@@ -17,13 +19,23 @@ from installer.errors import SealiftError
 PARTIAL = ".partial"
 
 
+@dataclass(frozen=True)
+class Written:
+    """What a bundle has become: bytes of the file, and the hex sha256 of all of them."""
+
+    size: int
+    sha256: str
+
+
 def write_bundle(
     path: Path,
     assembly: Assembly,
     signatures: Mapping[str, bytes],
     progress: Callable[[int], None] = lambda _: None,
-) -> int:
-    """Write ``path`` and return its size; ``signatures`` are signature files by member name.
+    *,
+    jobs: int | None = None,
+) -> Written:
+    """Write ``path``; ``signatures`` are signature files by member name, ``jobs`` the threads that compress.
 
     Under its final name the file is whole or not there. Raises ``digest-mismatch`` or ``media-changed`` (4) for
     content that is not what was collected, ``disk-full`` (7).
@@ -31,7 +43,9 @@ def write_bundle(
     partial = path.with_name(path.name + PARTIAL)
     try:
         with partial.open("wb") as out:
-            size = _write(ArchiveWriter(out), assembly, signatures, progress)
+            hashed = Hashed(out)
+            with Press(hashed, jobs or default_jobs()) as press:
+                size = _write(press, assembly, signatures, progress)
             out.flush()
             os.fsync(out.fileno())
         partial.rename(path)
@@ -39,7 +53,7 @@ def write_bundle(
         partial.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
-    return size
+    return Written(size, hashed.sha256)
 
 
 def _write(

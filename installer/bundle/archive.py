@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, Final, Protocol, Self
 
-from installer.bundle.frames import FRAME_DATA, Frame, FrameReader, FrameSpan, compress_frame, raw_frame, seek_table
+from installer.bundle.frames import (
+    FRAME_DATA,
+    Buffer,
+    Frame,
+    FrameReader,
+    FrameSpan,
+    compress_frame,
+    raw_parts,
+    seek_table,
+)
 from installer.bundle.packing import MAX_PACKING_BYTES
 from installer.bundle.release import MAX_RELEASE_BYTES
 from installer.bundle.signature import MAX_SIGNATURE_BYTES, MAX_SIGNATURES, SIGNATURE_NAME
@@ -38,10 +47,17 @@ class Head:
     packing: bytes
 
 
+class Output(Protocol):
+    """Where a bundle is written to: an open file, or what stands before one."""
+
+    def write(self, data: Buffer, /) -> int:
+        """Take all of ``data``."""
+
+
 class ArchiveWriter:
     """Writes members to ``out``, which it neither syncs nor closes; every byte once, in order."""
 
-    def __init__(self, out: BinaryIO) -> None:
+    def __init__(self, out: Output) -> None:
         self._out = out
         self._spans: list[FrameSpan] = []
         self.written = 0
@@ -53,33 +69,50 @@ class ArchiveWriter:
 
         Raises ``ValueError`` when ``chunks`` hold another number of bytes.
         """
-        self._frame(tar_header(name, size, mode), compress_frame)
-        encode = raw_frame if compressed else compress_frame
-        left = size
-        buffer = bytearray()
+        self._frame([tar_header(name, size, mode)], packed=False)
+        left, held = size, 0
+        frame: list[Buffer] = []
         for chunk in chunks:
-            buffer += chunk
-            while len(buffer) >= FRAME_DATA and left > FRAME_DATA:
-                self._frame(bytes(buffer[:FRAME_DATA]), encode)
-                del buffer[:FRAME_DATA]
-                left -= FRAME_DATA
-        if len(buffer) != left:
-            raise ValueError(f"{name}: {size - left + len(buffer)} bytes came instead of {size}")
+            rest = memoryview(chunk)
+            while held + len(rest) >= FRAME_DATA and left > FRAME_DATA:
+                self._frame([*frame, rest[: FRAME_DATA - held]], packed=compressed)
+                rest = rest[FRAME_DATA - held :]
+                frame, held, left = [], 0, left - FRAME_DATA
+            frame.append(rest)
+            held += len(rest)
+        if held != left:
+            raise ValueError(f"{name}: {size - left + held} bytes came instead of {size}")
         if size:
-            self._frame(bytes(buffer) + bytes(padding(size)), encode)
+            self._frame([*frame, bytes(padding(size))], packed=compressed)
 
     def close(self) -> None:
         """Write the end of the archive and the seek table."""
-        self._frame(END, compress_frame)
+        self._frame([END], packed=False)
+        self._finish()
+
+    def _finish(self) -> None:
         table = seek_table(self._spans)
         self._out.write(table)
         self.written += len(table)
 
-    def _frame(self, data: bytes, encode: Callable[[bytes], bytes]) -> None:
-        frame = encode(data)
-        self._out.write(frame)
-        self._spans.append(FrameSpan(len(frame), len(data)))
-        self.written += len(frame)
+    def _frame(self, pieces: list[Buffer], *, packed: bool) -> None:
+        """The next frame, with the bytes of ``pieces``. A subclass may leave the work to other threads."""
+        self._put(encode(pieces, packed=packed), sum(map(len, pieces)))
+
+    def _put(self, parts: Iterable[Buffer], content: int) -> None:
+        """Write a frame that holds ``content`` bytes."""
+        before = self.written
+        for part in parts:
+            self._out.write(part)
+            self.written += len(part)
+        self._spans.append(FrameSpan(self.written - before, content))
+
+
+def encode(pieces: list[Buffer], *, packed: bool) -> list[Buffer]:
+    """One frame of ``pieces``, raw where they are ``packed`` already; the same bytes whoever calls it."""
+    if packed:
+        return raw_parts(pieces)
+    return [compress_frame(bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces))]
 
 
 class BundleReader:

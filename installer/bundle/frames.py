@@ -9,7 +9,7 @@ frame can be passed over without reading it, or unpacked in another thread than 
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
@@ -21,6 +21,7 @@ FRAME_DATA: Final = 8 * 1024 * 1024  # independent 8 MiB frames cost +0.46 % aga
 MAX_CONTENT: Final = FRAME_DATA + 512
 MAX_WINDOW: Final = FRAME_DATA
 LEVEL: Final = 3
+Buffer = bytes | memoryview
 _MAGIC: Final = 0xFD2FB528
 _SEEK_TABLE_MAGIC: Final = 0x184D2A5E  # skippable frame, as in zstd's contrib/seekable_format
 _SKIPPABLE: Final = range(0x184D2A50, 0x184D2A60)
@@ -48,18 +49,41 @@ def compress_frame(data: bytes) -> bytes:
 
 
 def raw_frame(data: bytes) -> bytes:
-    """One frame that stores ``data`` as it is, for what is compressed already.
+    """One frame that stores ``data`` as it is, for what is compressed already."""
+    return b"".join(raw_parts([data]))
+
+
+def raw_parts(pieces: Iterable[Buffer]) -> list[Buffer]:
+    """The bytes of a frame that stores ``pieces``, one after the other, as they are; not copied where they fit.
 
     Own code: python-zstandard offers no raw mode, and level 3 on gzip data costs 2.4 CPU s/GB to gain under 1 %.
     """
-    parts = [struct.pack("<IBI", _MAGIC, 0b1010_0000, len(data))]  # 4-byte content size, single segment
-    for start in range(0, len(data), _BLOCK_MAX):
-        block = data[start : start + _BLOCK_MAX]
-        last = start + _BLOCK_MAX >= len(data)
-        parts += [(len(block) << 3 | _RAW << 1 | last).to_bytes(3, "little"), block]
-    if not data:
-        parts.append(b"\x01\x00\x00")
-    return b"".join(parts)
+    blocks = list(_cut(pieces, _BLOCK_MAX)) or [b""]
+    size = sum(map(len, blocks))
+    parts: list[Buffer] = [struct.pack("<IBI", _MAGIC, 0b1010_0000, size)]  # 4-byte content size, single segment
+    for number, block in enumerate(blocks, 1):
+        parts += [(len(block) << 3 | _RAW << 1 | (number == len(blocks))).to_bytes(3, "little"), block]
+    return parts
+
+
+def _cut(pieces: Iterable[Buffer], size: int) -> Iterator[Buffer]:
+    """The same bytes in pieces of ``size``, the last one shorter."""
+    rest: Buffer = b""
+    for piece in pieces:
+        view = memoryview(piece)
+        if rest:
+            missing = size - len(rest)
+            rest = b"".join((rest, view[:missing]))
+            view = view[missing:]
+            if len(rest) < size:
+                continue
+            yield rest
+        whole = len(view) - len(view) % size
+        for start in range(0, whole, size):
+            yield view[start : start + size]
+        rest = view[whole:]
+    if rest:
+        yield rest
 
 
 def seek_table(spans: Iterable[FrameSpan]) -> bytes:

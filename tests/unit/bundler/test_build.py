@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bundler.build import Built, Request, build, plan
 from bundler.sign import generate
-from bundler.verification import verify_media
+from bundler.verification import inspect_media, verify_media
 from installer.bundle.archive import BundleReader
 from installer.bundle.trust import TrustPolicy
 from installer.errors import SealiftError
@@ -84,6 +85,37 @@ def test_bundle_passes_the_verifier_of_the_site(tmp_path: Path, keys: Path) -> N
     assert "binaries/linux-amd64/ctl" in paths
     assert "templates/conf/app.json" in paths
     assert "program/install" in paths
+
+
+def test_number_of_threads_changes_no_byte(tmp_path: Path, keys: Path) -> None:
+    asked = [replace(request(tmp_path / str(jobs), keys), jobs=jobs) for jobs in (1, 8)]
+    one, eight = (build(each, lambda _: "word", QUIET).bundle.read_bytes() for each in asked)
+    assert one == eight
+
+
+def test_inspect_with_a_key_shows_only_what_that_key_has_signed(tmp_path: Path, keys: Path) -> None:
+    built = make(tmp_path, keys)
+    policy = TrustPolicy.from_key((keys / "release.pub").read_bytes(), "release")
+    table, value = inspect_media(built.kit, policy)
+    assert (value["signatures_hold"], value["verified"]) == (True, False)
+    assert value["signers"] == [{"key": str(policy.roles["release"].keys[0].fingerprint), "name": "release"}]
+    assert "content is NOT checked" in table.title
+    other = TrustPolicy.from_key((keys / "second.pub").read_bytes(), "second")
+    with pytest.raises(SealiftError) as caught:
+        inspect_media(built.kit, other)
+    assert caught.value.id == "no-valid-signature"
+    _, unasked = inspect_media(built.kit)
+    assert (unasked["signatures_hold"], unasked["signers"]) == (False, [])
+
+
+def test_inspect_reads_the_head_alone(tmp_path: Path, keys: Path) -> None:
+    built = make(tmp_path, keys)
+    with BundleReader(built.bundle) as reader:
+        head = reader.position
+    with built.bundle.open("r+b") as file:
+        file.truncate(head)
+    policy = TrustPolicy.from_key((keys / "release.pub").read_bytes(), "release")
+    assert inspect_media(built.bundle, policy)[1]["signatures_hold"]
 
 
 def test_altered_program_beside_the_bundle_is_refused(tmp_path: Path, keys: Path) -> None:
