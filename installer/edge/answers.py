@@ -78,10 +78,14 @@ class Counters:
 
 @dataclass(frozen=True)
 class Workers:
-    """``show proc`` of the master: workers from before a reload, and how many reloads failed since one succeeded."""
+    """``show proc`` of the master: workers from before a reload, and how many reloads failed since one succeeded.
+
+    ``current`` are those that serve: one, but for a moment while it is started.
+    """
 
     old: tuple[int, ...]
     failed_reloads: int
+    current: tuple[int, ...] = ()
 
 
 def parse_info(text: str) -> dict[str, str]:
@@ -108,6 +112,7 @@ def parse_stat(text: str) -> tuple[StatRow, ...]:
 def parse_workers(text: str) -> Workers:
     """Reads ``show proc``. Raises ``edge-failed`` (9) where it is none."""
     old: list[int] = []
+    current: list[int] = []
     failed: int | None = None
     section = ""
     for line in text.splitlines():
@@ -118,9 +123,11 @@ def parse_workers(text: str) -> Workers:
             failed = int(words[words.index("[failed:") + 1].rstrip("]"))
         elif section == "old workers" and len(words) > 1 and words[1] == "worker":
             old.append(int(words[0]))
+        elif section == "workers" and len(words) > 1 and words[1] == "worker":
+            current.append(int(words[0]))
     if failed is None:
         raise unexpected("show proc", text)
-    return Workers(tuple(old), failed)
+    return Workers(tuple(old), failed, tuple(current))
 
 
 def parse_map(text: str) -> list[str]:

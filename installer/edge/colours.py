@@ -32,14 +32,16 @@ def tell(control: Control, wanted: Mapping[str, Colour]) -> None:
             "edge-failed", f"haproxy has the colours {found}, not {dict(wanted)}", hint="run the same command again"
         )
     for pid in control.workers().old:
-        _hand_over(control, pid, wanted)
+        hand_over(control, pid, wanted)
 
 
-def _hand_over(control: Control, pid: int, wanted: Mapping[str, Colour]) -> None:
+def hand_over(control: Control, pid: int, wanted: Mapping[str, Colour] | None = None) -> None:
+    """Let this worker give all further requests to who has its sockets now."""
+
     def ask_old(question: str) -> str:
         return control.master(f"@!{pid} {question}")
 
-    _write(ask_old, dict.fromkeys(wanted.keys() | _read(ask_old).keys(), HANDOVER))
+    _write(ask_old, dict.fromkeys((wanted or {}).keys() | _read(ask_old).keys(), HANDOVER))
 
 
 def _read(ask: Ask) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from installer.commands import Command
 from installer.edge.files import CANDIDATE, CONFIG, EDGE_USER
-from installer.edge.render import HOME, MASTER_SOCKET
+from installer.edge.render import HOME, MASTER_SOCKET, STATS_SOCKET
 from installer.edge.runtime import EdgeRuntime
 from installer.names import Names
 
@@ -30,15 +30,72 @@ def labels(names: Names) -> dict[str, str]:
 
 def run_edge(names: Names, image_id: str, folder: Path, *, engine: str = ENGINE) -> Command:
     """Start HAProxy, to be kept up by the engine. ``image_id`` (``sha256:…``) was checked after the load."""
+    return _run(names, names.edge, "always", image_id, folder, engine)
+
+
+def next_edge(names: Names) -> str:
+    """What the container of a newer HAProxy is called until it has taken over."""
+    return f"{names.edge}-next"
+
+
+def run_successor(names: Names, image_id: str, folder: Path, *, engine: str = ENGINE) -> Command:
+    """Start HAProxy beside the one that runs, from which it gets its sockets; not yet kept up by the engine.
+
+    It keeps these words for all its life. Where nobody answers on the socket any more, it binds its addresses itself.
+    """
+    return _run(names, next_edge(names), "no", image_id, folder, engine, "-x", STATS_SOCKET)
+
+
+def keep_up(container: str, policy: str, *, engine: str = ENGINE) -> Command:
+    """Let the engine start the container again, ``always`` or ``no``."""
+    return _docker(engine, "update", "--restart", policy, container, timeout=30.0)
+
+
+def let_go(container: str, *, engine: str = ENGINE) -> Command:
+    """Accept nothing more, and end with the last session."""
+    return _docker(engine, "kill", "--signal", "USR1", container, timeout=30.0)
+
+
+def rename(container: str, name: str, *, engine: str = ENGINE) -> Command:
+    """Another name for a container."""
+    return _docker(engine, "rename", container, name, timeout=30.0)
+
+
+def id_of(container: str, *, engine: str = ENGINE) -> Command:
+    """Print the container's id; fails where there is none."""
+    return _docker(engine, "container", "inspect", "--format", "{{.Id}}", container, timeout=30.0)
+
+
+def remove_container(container: str, *, engine: str = ENGINE) -> Command:
+    """Stop a container at once and remove it."""
+    return _docker(engine, "rm", "--force", "--volumes", container, timeout=60.0)
+
+
+def ended_edges(names: Names, *, engine: str = ENGINE) -> Command:
+    """Print the ids of front doors of this site that have ended."""
+    return _list(names, engine, "--filter", "status=exited", "--filter", "status=dead")
+
+
+def all_edges(names: Names, *, engine: str = ENGINE) -> Command:
+    """Print the ids of all front doors of this site: the one that serves, and those that still serve old sessions."""
+    return _list(names, engine)
+
+
+def _list(names: Names, engine: str, *more: str) -> Command:
+    own = [word for name, value in labels(names).items() for word in ("--filter", f"label={name}={value}")]
+    return _docker(engine, "ps", "--all", "--quiet", "--no-trunc", *own, *more, timeout=30.0)
+
+
+def _run(names: Names, name: str, policy: str, image_id: str, folder: Path, engine: str, *more: str) -> Command:
     marks = [part for name, value in labels(names).items() for part in ("--label", f"{name}={value}")]
     return _docker(
         engine,
-        *("run", "--detach", "--pull", "never", "--name", names.edge, *marks),
-        *("--restart", "always", "--network", "host", *_RIGHTS, *_mounts(folder)),
+        *("run", "--detach", "--pull", "never", "--name", name, *marks),
+        *("--restart", policy, "--network", "host", *_RIGHTS, *_mounts(folder)),
         # The engine's default keeps every line for ever.
         *("--log-driver", "json-file", "--log-opt", "max-size=10m", "--log-opt", "max-file=3"),
         *("--entrypoint", _PROGRAM, image_id),
-        *("-W", "-db", "-S", f"{MASTER_SOCKET},mode,600", "-f", f"{HOME}/{CONFIG}"),
+        *("-W", "-db", "-S", f"{MASTER_SOCKET},mode,600", "-f", f"{HOME}/{CONFIG}", *more),
         timeout=60.0,
     )
 
@@ -59,19 +116,21 @@ def remove_edge(names: Names, *, engine: str = ENGINE) -> Command:
     return _docker(engine, "rm", "--force", "--volumes", names.edge, timeout=60.0)
 
 
-def last_words(names: Names, *, lines: int = 40, engine: str = ENGINE) -> Command:
+def last_words(names: Names, which: str = "", *, lines: int = 40, engine: str = ENGINE) -> Command:
     """Print the end of HAProxy's log."""
-    return _docker(engine, "logs", "--tail", str(lines), names.edge, timeout=30.0)
+    return _docker(engine, "logs", "--tail", str(lines), which or names.edge, timeout=30.0)
 
 
-def inspect_edge(names: Names, *, engine: str = ENGINE) -> Command:
+def inspect_edge(names: Names, which: str = "", *, engine: str = ENGINE) -> Command:
     """Print the state of the container: ``running 0`` is its status and how often the engine had to start it again."""
-    return _docker(engine, "inspect", "--format", "{{.State.Status}} {{.RestartCount}}", names.edge, timeout=30.0)
+    return _docker(
+        engine, "inspect", "--format", "{{.State.Status}} {{.RestartCount}}", which or names.edge, timeout=30.0
+    )
 
 
-def image_of_edge(names: Names, *, engine: str = ENGINE) -> Command:
+def image_of_edge(names: Names, which: str = "", *, engine: str = ENGINE) -> Command:
     """Print the image id that the container runs."""
-    return _docker(engine, "inspect", "--format", "{{.Image}}", names.edge, timeout=30.0)
+    return _docker(engine, "inspect", "--format", "{{.Image}}", which or names.edge, timeout=30.0)
 
 
 def load_archive(path: Path, *, engine: str = ENGINE) -> Command:

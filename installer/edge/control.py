@@ -15,11 +15,20 @@ _POLL: Final = 0.02  # seconds
 _PATIENCE: Final = 5.0  # seconds; the master is away while it starts itself anew
 
 
+MASTER: Final = "run/master.sock"
+
+
+def predecessor(socket: str) -> str:
+    """Under which name a socket of the front door from before is still reached, once a newer one took its place."""
+    return socket.replace(".sock", "-before.sock")
+
+
 @dataclass(frozen=True)
 class Control:
     """``folder`` is the edge's folder. All methods raise ``edge-unreachable`` or ``edge-failed`` (9)."""
 
     folder: Path
+    master_socket: str = MASTER
 
     def ask(self, question: str) -> str:
         """Ask the current worker. Around a reload that may still be the one before."""
@@ -30,7 +39,7 @@ class Control:
         deadline = time.monotonic() + patience
         while True:
             try:
-                return ask(self.folder / "run/master.sock", question)
+                return ask(self.folder / self.master_socket, question)
             except SealiftError:
                 if time.monotonic() > deadline:
                     raise

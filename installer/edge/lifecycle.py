@@ -44,7 +44,7 @@ def start(
     """
     ensure_folder(folder)
     runtime = container.edge_runtime(names, image_id, folder, engine=engine)
-    run(container.remove_edge(names, engine=engine), check=False)
+    stop(names, engine=engine)
     runtime.prepare(config)
     try:
         run(container.run_edge(names, image_id, folder, engine=engine))
@@ -56,8 +56,12 @@ def start(
 
 
 def stop(names: Names, *, engine: str = ENGINE) -> None:
-    """Take the container away; one that is not there is fine. Raises ``tool-failed`` (7)."""
-    run(container.remove_edge(names, engine=engine))
+    """Take the container away, and those that still serve old sessions; fine where there is none.
+
+    Raises ``tool-failed`` (7).
+    """
+    for one in run(container.all_edges(names, engine=engine)).out.split():
+        run(container.remove_container(one, engine=engine))
 
 
 def _has(image_id: str, engine: str) -> bool:

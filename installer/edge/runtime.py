@@ -20,7 +20,7 @@ from installer.durable import sync_folder
 from installer.edge import answers, colours, files
 from installer.edge.answers import Counters, StatRow
 from installer.edge.config import EdgeConfig
-from installer.edge.control import Control
+from installer.edge.control import MASTER, Control, predecessor
 from installer.edge.ports import refuse_taken
 from installer.edge.render import HANDOVER, listens_on, mark, render
 from installer.errors import SealiftError
@@ -87,6 +87,7 @@ class EdgeRuntime:
         """
         backend, _, server = backend.partition("/")
         old = [self._control.old_stat(pid) for pid in self._control.workers().old]
+        old += self._stats_of_predecessor()
         return sum(
             row.current
             for rows in (self.show_stat(), *old)
@@ -197,6 +198,15 @@ class EdgeRuntime:
         self.sync()
 
     # Inside
+
+    def _stats_of_predecessor(self) -> list[tuple[StatRow, ...]]:
+        """Of a front door that handed its sockets over and still serves what it has."""
+        before = Control(self.folder, predecessor(MASTER))
+        try:
+            workers = before.workers(patience=0)
+            return [before.old_stat(pid) for pid in (*workers.current, *workers.old)]
+        except SealiftError:  # there is none, or it has ended
+            return []
 
     @property
     def _control(self) -> Control:

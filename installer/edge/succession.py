@@ -1,0 +1,142 @@
+"""One HAProxy after another: a newer one takes the sockets over, and no session is lost.
+
+Rules:
+- The new one is started beside the old one, gets the listening sockets from it (``-x``), and both accept for a moment;
+  then the old one accepts no more (SIGUSR1), serves what it has, and ends by itself.
+- While the new one is not known to serve, it has no restart policy: a machine that goes down in between comes back
+  with the old one alone.
+- What the old one still gets on kept-alive connections it hands over, as workers from before a reload do.
+- Doing it again after a kill at any moment goes on where it ended.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from installer.edge import answers, colours, container
+from installer.edge.container import ENGINE
+from installer.edge.control import MASTER, Control, predecessor
+from installer.edge.render import mark
+from installer.edge.runtime import EdgeRuntime
+from installer.errors import SealiftError
+from installer.names import Names
+from installer.system import run
+
+_POLL: Final = 0.02  # seconds
+_STARTS: Final = 20.0
+
+
+def replace(names: Names, image_id: str, folder: Path, *, engine: str = ENGINE) -> None:
+    """Have the front door run from ``image_id``; nothing is done where it does.
+
+    Raises ``edge-failed`` (9) with HAProxy's own words; the old one then goes on serving, and nothing is left.
+    """
+    bury(names, engine=engine)
+    coming = container.next_edge(names)
+    if _image(names, names.edge, engine) == image_id and _image(names, coming, engine) is None:
+        return
+    if not _stands(names, image_id, folder, engine):
+        _bring_up(names, image_id, folder, engine)
+    _settle(names, folder, engine)
+
+
+def bury(names: Names, *, engine: str = ENGINE) -> None:
+    """Remove the containers of front doors from before that have served their last session."""
+    gone = run(container.ended_edges(names, engine=engine), check=False).out.split()
+    for one in gone:
+        run(container.remove_container(one, engine=engine), check=False)
+
+
+def _stands(names: Names, image_id: str, folder: Path, engine: str) -> bool:
+    """Whether a killed run brought the new one up already."""
+    coming = container.next_edge(names)
+    status = run(container.inspect_edge(names, coming, engine=engine), check=False).out.split()
+    return status[:1] == ["running"] and _image(names, coming, engine) == image_id and _answers(folder)
+
+
+def _bring_up(names: Names, image_id: str, folder: Path, engine: str) -> None:
+    _give_up(names, folder, engine)
+    (folder / predecessor(MASTER)).unlink(missing_ok=True)
+    os.link(folder / MASTER, folder / predecessor(MASTER))
+    try:
+        run(container.run_successor(names, image_id, folder, engine=engine))
+        _await(names, folder, engine)
+    except SealiftError:
+        _give_up(names, folder, engine)
+        raise
+
+
+def _await(names: Names, folder: Path, engine: str) -> None:
+    coming = container.next_edge(names)
+    deadline = time.monotonic() + _STARTS
+    while not _answers(folder):
+        status = run(container.inspect_edge(names, coming, engine=engine), check=False).out.split()
+        if status[:1] != ["running"] or time.monotonic() > deadline:
+            said = run(container.last_words(names, coming, engine=engine), check=False)
+            words = answers.alerts(said.err + said.out)
+            raise SealiftError(
+                "edge-failed",
+                "the newer haproxy does not take over" + (f": {words[0]}" if words else ""),
+                hint="the old one goes on serving; the bundle's image of haproxy needs a fix",
+                details=words,
+            )
+        time.sleep(_POLL)
+
+
+def _settle(names: Names, folder: Path, engine: str) -> None:
+    """The new one stays, the old one goes when its last session ends."""
+    coming = container.next_edge(names)
+    run(container.keep_up(coming, "always", engine=engine))
+    old = run(container.id_of(names.edge, engine=engine), check=False).out.strip()
+    if old:
+        run(container.keep_up(old, "no", engine=engine))
+        run(container.let_go(old, engine=engine), check=False)  # one that ended meanwhile has nothing to let go
+        run(container.rename(old, f"{names.edge}-{old[:8]}", engine=engine))
+    _hand_over(folder)
+    run(container.rename(coming, names.edge, engine=engine))
+    EdgeRuntime(folder).sync()
+
+
+def _hand_over(folder: Path) -> None:
+    """Let the old one's workers give every further request to the new one."""
+    old = Control(folder, master_socket=predecessor(MASTER))
+    with suppress(SealiftError):  # it has ended already
+        workers = old.workers(patience=0)
+        for pid in (*workers.current, *workers.old):
+            with suppress(SealiftError):
+                colours.hand_over(old, pid)
+
+
+def _answers(folder: Path) -> bool:
+    """Whether another master than before serves the configuration on disk."""
+    try:
+        if (folder / MASTER).samefile(folder / predecessor(MASTER)):
+            return False
+        control = Control(folder)
+        text = (folder / "haproxy.cfg").read_text(encoding="utf-8")
+        for pid in control.workers(patience=0).current:
+            info = answers.parse_info(control.master(f"@!{pid} show info", patience=0))
+            if mark(f"  description {info.get('description', '')}") == mark(text):
+                return True
+    except (OSError, SealiftError):
+        return False
+    return False
+
+
+def _give_up(names: Names, folder: Path, engine: str) -> None:
+    """The old one alone, reachable where it was."""
+    run(container.remove_container(container.next_edge(names), engine=engine), check=False)
+    link = folder / predecessor(MASTER)
+    with suppress(SealiftError):  # nobody answers there: it is from before a start of the machine, or not there
+        Control(folder, predecessor(MASTER)).workers(patience=0)
+        link.rename(folder / MASTER)
+    link.unlink(missing_ok=True)  # two names of one socket: then the rename did nothing
+
+
+def _image(names: Names, which: str, engine: str) -> str | None:
+    found = run(container.image_of_edge(names, which, engine=engine), check=False)
+    return found.out.strip() if found.code == 0 else None
