@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from installer.bundle.release import Closed, Health, Name
+from installer.bundle.release import Closed, DigestText, Health, Name
 from installer.clock import Floor
 from installer.commands import Command
 from installer.edge.config import EdgeConfig
@@ -71,6 +71,22 @@ class StartRegistry(Closed):
 
     kind: Literal["start-registry"] = "start-registry"
     image: Name
+    version: str = ""
+
+
+class RenewRegistry(Closed):
+    """The bundled registry runs from a newer image, which was unpacked; nobody but installations uses it."""
+
+    kind: Literal["renew-registry"] = "renew-registry"
+    image: Name
+    digest: DigestText
+    version: str
+
+
+class SettleRegistry(Closed):
+    """The bundled registry runs from the image that the record names, whatever was under way."""
+
+    kind: Literal["settle-registry"] = "settle-registry"
 
 
 class RemoveRegistry(Closed):
@@ -137,6 +153,22 @@ class StartEdge(Closed):
     kind: Literal["start-edge"] = "start-edge"
     image: Name
     config: EdgeConfig
+    version: str = ""
+
+
+class RenewEdge(Closed):
+    """HAProxy runs from a newer image, which was unpacked, and got its sockets from the one before."""
+
+    kind: Literal["renew-edge"] = "renew-edge"
+    image: Name
+    digest: DigestText
+    version: str
+
+
+class SettleEdge(Closed):
+    """One HAProxy serves: a change of it that was cut off is brought to its end, or forgotten."""
+
+    kind: Literal["settle-edge"] = "settle-edge"
 
 
 class RemoveEdge(Closed):
@@ -254,6 +286,8 @@ Action = Annotated[
     | DropArchives
     | DropImages
     | StartRegistry
+    | RenewRegistry
+    | SettleRegistry
     | RemoveRegistry
     | LoadContent
     | InstallSecrets
@@ -263,6 +297,8 @@ Action = Annotated[
     | RemoveVolumes
     | PruneKept
     | StartEdge
+    | RenewEdge
+    | SettleEdge
     | RemoveEdge
     | AwaitHealthy
     | InstallCertificates

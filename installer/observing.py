@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from installer.admission import UNCONDITIONAL, Admitted
@@ -15,6 +15,7 @@ from installer.compose import compose_for
 from installer.edge.files import read_pem
 from installer.inventory import Inventory, Observed, replica_state
 from installer.names import Names
+from installer.ownimages import OwnImage
 from installer.performers import Host, Incoming, Performer
 from installer.planning import Lacking, Scene, Translate
 from installer.preflight import check_host
@@ -37,6 +38,7 @@ class Coming:
     base_digest: str | None
     secrets: tuple[str, ...] = ()
     admitted: Admitted = UNCONDITIONAL
+    carried: Mapping[str, OwnImage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ def scene_of(
         secrets=coming.secrets,
         pems=_pems(coming.release, host.site),
         translate=translate,
+        carried=coming.carried,
         lacking=Lacking(
             registry=not host.registry_runs(),
             edge=state.edge is None or not host.edge().running(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ from installer.admission import UNCONDITIONAL, Admitted
 from installer.bundle.release import Release
 from installer.errors import SealiftError
 from installer.names import Colour, Names, other
+from installer.ownimages import OwnImage
 from installer.plan import Plan, Step, Strategy
 from installer.questions import questions
 from installer.rendering import addresses_of
@@ -48,7 +49,8 @@ class Scene:
     """Everything a plan depends on.
 
     ``old_release`` is the one that serves; ``pems`` name certificate files by entry point; ``translate`` knows
-    the words of the site's target; ``base_digest`` names the content of the new base, None where nothing is stateful.
+    the words of the site's target; ``base_digest`` names the content of the new base, None where nothing is stateful;
+    ``carried`` are the images of front door and registry on the media.
     """
 
     state_dir: Path
@@ -64,6 +66,7 @@ class Scene:
     translate: Translate
     lacking: Lacking
     admitted: Admitted = UNCONDITIONAL
+    carried: Mapping[str, OwnImage] = field(default_factory=dict)
 
     @property
     def colour(self) -> Colour:
@@ -162,6 +165,7 @@ def _builder(scene: Scene, strategy: Strategy, *, from_media: bool) -> Builder:
         registry=_own_image(
             "registry", release.edge.registry, lacking=scene.lacking.registry, kept=scene.state.registry is not None
         ),
+        carried=scene.carried,
         from_media=from_media,
         strategy=strategy,
         base_digest=scene.base_digest,

@@ -75,6 +75,7 @@ class EdgeImage(Closed):
     digest: DigestText
     archive: str
     image_id: str
+    version: str = ""
 
 
 class SiteState(Closed):

@@ -11,14 +11,12 @@ from installer.addresses import product_slice
 from installer.admission import Admitted
 from installer.bundle.release import Release
 from installer.checks import (
-    ArchivesHeld,
     DoorHas,
     DoorLeadsTo,
     NetworksAre,
     PartIs,
     Recorded,
     ReleaseKept,
-    SiteServicesRun,
 )
 from installer.commands import Command
 from installer.edge.config import Backend, EdgeConfig, Frontend
@@ -27,25 +25,21 @@ from installer.plan import SWITCH, Step, Strategy
 from installer.registry.access import registry_address
 from installer.registry.images import relocate
 from installer.site import Site
-from installer.state import ProductState, ReleaseRef, SiteState
+from installer.sitesteps import SiteSteps
+from installer.state import ProductState
 from installer.targets.target import Target
 
 
 @dataclass(frozen=True)
-class Builder:
+class Builder(SiteSteps):
     """What is known about one upgrade, and the steps it can be made of.
 
     ``target`` translates for the new release, ``old_target`` for the one that serves (None on a first install).
-    ``questions`` are asked of the preview, ``door_questions`` of the front door. ``edge``/``registry`` are images to
-    start, None where the site's own run already.
+    ``questions`` are asked of the preview, ``door_questions`` of the front door.
     """
 
-    site: Site
     names: Names
-    state: SiteState
     product: ProductState
-    release: Release
-    ref: ReleaseRef
     colour: Colour
     target: Target
     old_target: Target | None
@@ -54,9 +48,6 @@ class Builder:
     certificates: act.InstallCertificates | None
     questions: tuple[act.Question, ...]
     door_questions: tuple[act.Question, ...]
-    edge: str | None
-    registry: str | None
-    from_media: bool
     strategy: Strategy
     secrets: tuple[str, ...]
     base_digest: str | None
@@ -67,34 +58,6 @@ class Builder:
     def first(self) -> bool:
         """Whether nothing of this product serves yet."""
         return self.product.current is None
-
-    def open_registry(self) -> list[Step]:
-        """The site's registry, where it doesn't run yet, from the media or from our archive."""
-        steps = []
-        images = tuple(sorted({name for name in (self.edge, self.registry) if name is not None}))
-        if images and self.from_media:
-            steps.append(
-                Step(
-                    name="unpack",
-                    intent=f"copy the site's own images from the media: {', '.join(images)}",
-                    prepares=True,
-                    actions=(act.Unpack(images=images),),
-                    check=(ArchivesHeld(images=images),),
-                    undo=(act.DropArchives(),),
-                )
-            )
-        if self.registry is not None:
-            steps.append(
-                Step(
-                    name="registry",
-                    intent=f"start the site's registry on {self._listen}",
-                    prepares=True,
-                    actions=(act.StartRegistry(image=self.registry),),
-                    check=(SiteServicesRun(registry=True),),
-                    undo=(act.RemoveRegistry(),) if self.state.registry is None else (),
-                )
-            )
-        return steps
 
     def bring_in(self) -> list[Step]:
         """Media to registry and release folder. Touches nothing that runs."""
@@ -109,22 +72,6 @@ class Builder:
                 actions=(act.LoadContent(), act.InstallSecrets(product=self.ref.product, names=self.secrets), keep),
                 check=(ReleaseKept(release=self.ref),),
                 undo=() if self._held else (forget,),
-            )
-        ]
-
-    def open_front_door(self) -> list[Step]:
-        """HAProxy, where it doesn't run yet. Answers 503 until the switch."""
-        if self.edge is None:
-            return []
-        config = frontdoor.with_product(self.state.edge_config, self.site, self.ref.product, (), ())
-        return [
-            Step(
-                name="front-door",
-                intent="start HAProxy, the site's front door",
-                prepares=True,
-                actions=(act.StartEdge(image=self.edge, config=config),),
-                check=(SiteServicesRun(edge=True), DoorHas(config=config)),
-                undo=(act.RemoveEdge(),) if self.state.edge is None else (),
             )
         ]
 
@@ -287,14 +234,11 @@ class Builder:
                 act.ApplyEdge(config=final),
                 act.Commit(product=committed, edge_config=final, floor=self.admitted.floor),
                 act.PruneKept(product=self.ref.product, keep=self.site.keep),
+                *((act.DropArchives(),) if self.renews else ()),
             ),
             check=(Recorded(product=self.ref.product, release=self.ref, colour=self.colour), DoorHas(config=final)),
             undo=(act.ApplyEdge(config=self._union(self.fronts)),),
         )
-
-    @property
-    def _listen(self) -> str:
-        return self.site.registry.bundled.listen if self.site.registry.bundled else ""
 
     @property
     def _held(self) -> bool:

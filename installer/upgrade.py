@@ -19,6 +19,7 @@ from installer.journal import Journal
 from installer.lock import locked
 from installer.media import Media, open_media
 from installer.observing import Coming, compose_host
+from installer.ownimages import own_images
 from installer.performers import Incoming
 from installer.plan import Plan
 from installer.planning import choose_product, plan_upgrade, rollback_target
@@ -82,7 +83,7 @@ def upgrade(request: Request, talk: Talk, approve: Approve, connect: Connect = c
             if not request.dry_run:
                 add_signatures(request.state_dir, ref, media.verified)
             return _outcome("unchanged", product, ref, began).noting(findings)
-        coming = Coming(release, ref, rendered.base_digest, rendered.secrets, admitted)
+        coming = Coming(release, ref, rendered.base_digest, rendered.secrets, admitted, own_images(media))
         scene = driver.look(state, product, coming, policy)
         plan = plan_upgrade(scene, request.strategy, from_media=True)
         for warning in (*rendered.warnings, *driver.preflight(scene)):

@@ -61,6 +61,11 @@ def rename(container: str, name: str, *, engine: str = ENGINE) -> Command:
     return _docker(engine, "rename", container, name, timeout=30.0)
 
 
+def policy_of(container: str, *, engine: str = ENGINE) -> Command:
+    """Print whether the engine starts the container again: ``always`` or ``no``."""
+    return _docker(engine, "inspect", "--format", "{{.HostConfig.RestartPolicy.Name}}", container, timeout=30.0)
+
+
 def id_of(container: str, *, engine: str = ENGINE) -> Command:
     """Print the container's id; fails where there is none."""
     return _docker(engine, "container", "inspect", "--format", "{{.Id}}", container, timeout=30.0)

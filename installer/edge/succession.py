@@ -44,6 +44,18 @@ def replace(names: Names, image_id: str, folder: Path, *, engine: str = ENGINE) 
     _settle(names, folder, engine)
 
 
+def settle(names: Names, folder: Path, *, engine: str = ENGINE) -> None:
+    """Bring a change that was cut off to its end where the new one had taken over, else forget it."""
+    bury(names, engine=engine)
+    coming = container.next_edge(names)
+    if _image(names, coming, engine) is None:
+        return
+    if _image(names, names.edge, engine) is None or _is_kept_up(coming, engine):
+        _settle(names, folder, engine)
+    else:
+        _give_up(names, folder, engine)
+
+
 def bury(names: Names, *, engine: str = ENGINE) -> None:
     """Remove the containers of front doors from before that have served their last session."""
     gone = run(container.ended_edges(names, engine=engine), check=False).out.split()
@@ -128,13 +140,20 @@ def _answers(folder: Path) -> bool:
 
 
 def _give_up(names: Names, folder: Path, engine: str) -> None:
-    """The old one alone, reachable where it was."""
-    run(container.remove_container(container.next_edge(names), engine=engine), check=False)
+    """The old one alone, reachable where it was; nothing to do where no new one was started."""
+    coming = container.next_edge(names)
+    if _image(names, coming, engine) is None:
+        return
+    run(container.remove_container(coming, engine=engine), check=False)
     link = folder / predecessor(MASTER)
     with suppress(SealiftError):  # nobody answers there: it is from before a start of the machine, or not there
         Control(folder, predecessor(MASTER)).workers(patience=0)
         link.rename(folder / MASTER)
     link.unlink(missing_ok=True)  # two names of one socket: then the rename did nothing
+
+
+def _is_kept_up(which: str, engine: str) -> bool:
+    return run(container.policy_of(which, engine=engine), check=False).out.strip() == "always"
 
 
 def _image(names: Names, which: str, engine: str) -> str | None:

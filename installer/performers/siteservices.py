@@ -7,7 +7,7 @@ from pathlib import Path
 
 from installer import actions as act
 from installer.bundle.release import Descriptor, Image
-from installer.edge import lifecycle
+from installer.edge import lifecycle, succession
 from installer.errors import SealiftError
 from installer.performers.host import Handlers, Host, Incoming, require
 from installer.registry.archive import EdgeImage as EdgeArchive
@@ -28,8 +28,12 @@ class SiteServices:
             act.Unpack: self._unpack,
             act.DropArchives: self._drop_archives,
             act.StartRegistry: self._start_registry,
+            act.RenewRegistry: self._renew_registry,
+            act.SettleRegistry: self._settle_registry,
             act.RemoveRegistry: self._remove_registry,
             act.StartEdge: self._start_edge,
+            act.RenewEdge: self._renew_edge,
+            act.SettleEdge: self._settle_edge,
             act.RemoveEdge: self._remove_edge,
         }
 
@@ -51,7 +55,21 @@ class SiteServices:
     def _start_registry(self, action: act.StartRegistry) -> None:
         archive = self._archive(action.image, load_state(self._host.state_dir).registry)
         self._registry().start(archive)
-        self._host.remember(registry=_record(archive, load_image(archive, self._host.engine)))
+        self._host.remember(registry=_record(archive, load_image(archive, self._host.engine), action.version))
+
+    def _renew_registry(self, action: act.RenewRegistry) -> None:
+        archive = self._unpacked(action.image, action.digest)
+        try:
+            self._registry().start(archive)
+        except SealiftError:
+            self._settle_registry(act.SettleRegistry())
+            raise
+        self._host.remember(registry=_record(archive, load_image(archive, self._host.engine), action.version))
+
+    def _settle_registry(self, _: act.SettleRegistry) -> None:
+        kept = load_state(self._host.state_dir).registry
+        if kept is not None:
+            self._registry().start(self._archive(kept.name, kept))
 
     def _remove_registry(self, _: act.RemoveRegistry) -> None:
         self._registry().remove()
@@ -61,7 +79,16 @@ class SiteServices:
         archive = self._archive(action.image, load_state(self._host.state_dir).edge)
         image_id = load_image(archive, self._host.engine)
         lifecycle.start(self._host.names, image_id, self._host.edge_folder, action.config, engine=self._host.engine)
-        self._host.remember(edge=_record(archive, image_id))
+        self._host.remember(edge=_record(archive, image_id, action.version))
+
+    def _renew_edge(self, action: act.RenewEdge) -> None:
+        archive = self._unpacked(action.image, action.digest)
+        image_id = load_image(archive, self._host.engine)
+        succession.replace(self._host.names, image_id, self._host.edge_folder, engine=self._host.engine)
+        self._host.remember(edge=_record(archive, image_id, action.version))
+
+    def _settle_edge(self, _: act.SettleEdge) -> None:
+        succession.settle(self._host.names, self._host.edge_folder, engine=self._host.engine)
 
     def _remove_edge(self, _: act.RemoveEdge) -> None:
         lifecycle.stop(self._host.names, engine=self._host.engine)
@@ -78,7 +105,13 @@ class SiteServices:
 
     def _archive(self, name: str, kept: EdgeImage | None) -> EdgeArchive:
         """The archive of what this host ran already, else the one that the media brought."""
-        image = require(self._incoming).media.release.image(name) if kept is None else _image(kept)
+        image = require(self._incoming).media.release.image(name) if kept is None else _image(kept.name, kept.digest)
+        return self._held(image)
+
+    def _unpacked(self, name: str, digest: str) -> EdgeArchive:
+        return self._held(_image(name, digest))
+
+    def _held(self, image: Image) -> EdgeArchive:
         archive = kept_archive(self._archives, image)
         if archive is None:
             raise SealiftError(
@@ -89,11 +122,12 @@ class SiteServices:
         return archive
 
 
-def _record(archive: EdgeArchive, image_id: str) -> EdgeImage:
-    return EdgeImage(name=archive.name, digest=archive.digest, archive=str(archive.path), image_id=image_id)
+def _record(archive: EdgeArchive, image_id: str, version: str) -> EdgeImage:
+    place = str(archive.path)
+    return EdgeImage(name=archive.name, digest=archive.digest, archive=place, image_id=image_id, version=version)
 
 
-def _image(kept: EdgeImage) -> Image:
-    """An edge image by what the state knows of it: enough to find its archive."""
-    manifest = Descriptor(media_type="application/octet-stream", digest=kept.digest, size=0)
-    return Image(name=kept.name, reference=kept.name, digest=kept.digest, manifests=(manifest,), blobs=())
+def _image(name: str, digest: str) -> Image:
+    """An edge image by what record and plan know of it: enough to find its archive."""
+    manifest = Descriptor(media_type="application/vnd.oci.image.manifest.v1+json", digest=digest, size=0)
+    return Image(name=name, reference=name, digest=digest, manifests=(manifest,), blobs=())

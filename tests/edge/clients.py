@@ -54,9 +54,9 @@ class KeptAlive:
         self.socket = socket.create_connection((address, port), 5)
         self.file = self.socket.makefile("rwb")
 
-    def get(self) -> tuple[str, bool]:
+    def get(self, path: str = "/") -> tuple[str, bool]:
         """The first line of the body, and whether the connection stays."""
-        self.file.write(b"GET / HTTP/1.1\r\nHost: door\r\n\r\n")
+        self.file.write(f"GET {path} HTTP/1.1\r\nHost: door\r\n\r\n".encode())
         self.file.flush()
         assert b" 200 " in self.file.readline(), "the request failed"
         headers = [line.lower() for line in iter(lambda: self.file.readline().strip(), b"")]

@@ -39,7 +39,10 @@ services:
 
 @dataclass(frozen=True)
 class Edition:
-    """What is particular to a release. ``edge``: it carries the images of front door and registry."""
+    """What is particular to a release.
+
+    ``edge``: it carries the images of front door and registry; ``edge_layouts`` name others than the usual ones.
+    """
 
     version: str
     product: str = "board"
@@ -52,7 +55,14 @@ class Edition:
     compose: str = _COMPOSE
     entry_points: tuple[str, ...] = ("web",)
     ready: bool = True
+    edge_layouts: tuple[tuple[str, Path], ...] = ()
     services: str = "{board: {image: board, health: {http: ':3000/status'}}}"
+
+    @property
+    def _edge(self) -> str:
+        if self.edge_layouts:
+            return "edge:\n" + "".join(f"  {name}: {{from: 'oci:{place}'}}\n" for name, place in self.edge_layouts)
+        return EDGE if self.edge else ""
 
     @property
     def recipe(self) -> str:
@@ -61,7 +71,7 @@ class Edition:
         return (
             f"apiVersion: sealift.dev/v1\nproduct: {self.product}\nchannel: {self.channel}\n"
             f"platforms: [{self.platform}]\nimages: {{board: {{from: 'oci:image'}}}}\ntemplates: [templates]\n"
-            f"deploy: {{compose: compose.yaml.j2}}\n{EDGE if self.edge else ''}"
+            f"deploy: {{compose: compose.yaml.j2}}\n{self._edge}"
             f"services: {self.services}\nentry_points: {{{doors}}}\n"
             "smoke: [{entry: web, http: /ready, expect: 200, contains: 'yes'}]\n" + self.manifest
         )
@@ -158,6 +168,25 @@ def _write_image(folder: Path, edition: Edition) -> None:
     }
     maker.add(maker.document(manifest, MANIFEST) | {"platform": {"os": system, "architecture": architecture}})
     maker.finish()
+
+
+def relabelled(layout: Path, folder: Path, version: str) -> Path:
+    """A copy of an edge image's layout whose label says another version: the same program, another image."""
+
+    def blob(digest: str) -> Path:
+        return layout / "blobs" / digest.replace(":", "/")
+
+    (entry,) = json.loads((layout / "index.json").read_bytes())["manifests"]
+    manifest = json.loads(blob(entry["digest"]).read_bytes())
+    config = json.loads(blob(manifest["config"]["digest"]).read_bytes())
+    config["config"]["Labels"]["org.opencontainers.image.version"] = version
+    maker = LayoutMaker(folder)
+    manifest["config"] = maker.document(config, CONFIG)
+    for layer in manifest["layers"]:
+        maker.blob(blob(layer["digest"]).read_bytes(), layer["mediaType"])
+    maker.add(maker.document(manifest, MANIFEST) | {"platform": {"os": "linux", "architecture": "amd64"}})
+    maker.finish()
+    return folder
 
 
 def _layer(files: dict[str, bytes], mode: int) -> bytes:
