@@ -18,9 +18,15 @@ _PATIENCE: Final = 5.0  # seconds; the master is away while it starts itself ane
 MASTER: Final = "run/master.sock"
 
 
-def predecessor(socket: str) -> str:
-    """Under which name a socket of the front door from before is still reached, once a newer one took its place."""
-    return socket.replace(".sock", "-before.sock")
+def predecessor(container: str) -> str:
+    """Under which name the master in this container (its id) is still reached once a newer one took its place."""
+    return MASTER.replace(".sock", f"-{container[:8]}.sock")
+
+
+def predecessors(folder: Path) -> list[Control]:
+    """Those that handed their sockets over and may still serve what they have, by their masters."""
+    found = sorted((folder / MASTER).parent.glob("master-*.sock"))
+    return [Control(folder, f"run/{path.name}") for path in found]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,7 @@ from installer.durable import sync_folder
 from installer.edge import answers, colours, files
 from installer.edge.answers import Counters, StatRow
 from installer.edge.config import EdgeConfig
-from installer.edge.control import MASTER, Control, predecessor
+from installer.edge.control import Control, predecessors
 from installer.edge.ports import refuse_taken
 from installer.edge.render import HANDOVER, listens_on, mark, render
 from installer.errors import SealiftError
@@ -87,7 +88,7 @@ class EdgeRuntime:
         """
         backend, _, server = backend.partition("/")
         old = [self._control.old_stat(pid) for pid in self._control.workers().old]
-        old += self._stats_of_predecessor()
+        old += self._stats_of_predecessors()
         return sum(
             row.current
             for rows in (self.show_stat(), *old)
@@ -199,14 +200,14 @@ class EdgeRuntime:
 
     # Inside
 
-    def _stats_of_predecessor(self) -> list[tuple[StatRow, ...]]:
-        """Of a front door that handed its sockets over and still serves what it has."""
-        before = Control(self.folder, predecessor(MASTER))
-        try:
-            workers = before.workers(patience=0)
-            return [before.old_stat(pid) for pid in (*workers.current, *workers.old)]
-        except SealiftError:  # there is none, or it has ended
-            return []
+    def _stats_of_predecessors(self) -> list[tuple[StatRow, ...]]:
+        """Of front doors that handed their sockets over and still serve what they have."""
+        found: list[tuple[StatRow, ...]] = []
+        for before in predecessors(self.folder):
+            with suppress(SealiftError):  # it has ended
+                workers = before.workers(patience=0)
+                found += [before.old_stat(pid) for pid in (*workers.current, *workers.old)]
+        return found
 
     @property
     def _control(self) -> Control:

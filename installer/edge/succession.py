@@ -19,7 +19,7 @@ from typing import Final
 
 from installer.edge import answers, colours, container
 from installer.edge.container import ENGINE
-from installer.edge.control import MASTER, Control, predecessor
+from installer.edge.control import MASTER, Control, predecessor, predecessors
 from installer.edge.render import mark
 from installer.edge.runtime import EdgeRuntime
 from installer.errors import SealiftError
@@ -36,10 +36,10 @@ def replace(names: Names, image_id: str, folder: Path, *, engine: str = ENGINE) 
     Raises ``edge-failed`` (9) with HAProxy's own words; the old one then goes on serving, and nothing is left.
     """
     bury(names, engine=engine)
-    coming = container.next_edge(names)
-    if _image(names, names.edge, engine) == image_id and _image(names, coming, engine) is None:
+    here = _image(names, names.edge, engine)
+    if here == image_id and _image(names, container.next_edge(names), engine) is None:
         return
-    if not _stands(names, image_id, folder, engine):
+    if here is not None and not _stands(names, image_id, folder, engine):
         _bring_up(names, image_id, folder, engine)
     _settle(names, folder, engine)
 
@@ -67,25 +67,30 @@ def _stands(names: Names, image_id: str, folder: Path, engine: str) -> bool:
     """Whether a killed run brought the new one up already."""
     coming = container.next_edge(names)
     status = run(container.inspect_edge(names, coming, engine=engine), check=False).out.split()
-    return status[:1] == ["running"] and _image(names, coming, engine) == image_id and _answers(folder)
+    return (
+        status[:1] == ["running"]
+        and _image(names, coming, engine) == image_id
+        and _answers(folder, _link(names, folder, engine))
+    )
 
 
 def _bring_up(names: Names, image_id: str, folder: Path, engine: str) -> None:
     _give_up(names, folder, engine)
-    (folder / predecessor(MASTER)).unlink(missing_ok=True)
-    os.link(folder / MASTER, folder / predecessor(MASTER))
+    link = _link(names, folder, engine)
+    link.unlink(missing_ok=True)
+    os.link(folder / MASTER, link)
     try:
         run(container.run_successor(names, image_id, folder, engine=engine))
-        _await(names, folder, engine)
+        _await(names, folder, link, engine)
     except SealiftError:
         _give_up(names, folder, engine)
         raise
 
 
-def _await(names: Names, folder: Path, engine: str) -> None:
+def _await(names: Names, folder: Path, link: Path, engine: str) -> None:
     coming = container.next_edge(names)
     deadline = time.monotonic() + _STARTS
-    while not _answers(folder):
+    while not _answers(folder, link):
         status = run(container.inspect_edge(names, coming, engine=engine), check=False).out.split()
         if status[:1] != ["running"] or time.monotonic() > deadline:
             said = run(container.last_words(names, coming, engine=engine), check=False)
@@ -106,27 +111,43 @@ def _settle(names: Names, folder: Path, engine: str) -> None:
     old = run(container.id_of(names.edge, engine=engine), check=False).out.strip()
     if old:
         run(container.keep_up(old, "no", engine=engine))
-        run(container.let_go(old, engine=engine), check=False)  # one that ended meanwhile has nothing to let go
-        run(container.rename(old, f"{names.edge}-{old[:8]}", engine=engine))
+        _let_go(names, old, engine)
     _hand_over(folder)
     run(container.rename(coming, names.edge, engine=engine))
     EdgeRuntime(folder).sync()
 
 
+def _let_go(names: Names, which: str, engine: str) -> None:
+    """Accept nothing more, and make room for the name; one that does not run has nothing to let go."""
+    one = run(container.id_of(which, engine=engine)).out.strip()
+    if run(container.let_go(one, engine=engine), check=False).code == 0:
+        run(container.rename(one, f"{names.edge}-{one[:8]}", engine=engine))
+    else:
+        run(container.remove_container(one, engine=engine))
+
+
 def _hand_over(folder: Path) -> None:
-    """Let the old one's workers give every further request to the new one."""
-    old = Control(folder, master_socket=predecessor(MASTER))
-    with suppress(SealiftError):  # it has ended already
-        workers = old.workers(patience=0)
+    """Let the workers of all that were before give every further request to the new one."""
+    for old in predecessors(folder):
+        try:
+            workers = old.workers(patience=0)
+        except SealiftError:  # it has ended
+            (folder / old.master_socket).unlink(missing_ok=True)
+            continue
         for pid in (*workers.current, *workers.old):
             with suppress(SealiftError):
                 colours.hand_over(old, pid)
 
 
-def _answers(folder: Path) -> bool:
-    """Whether another master than before serves the configuration on disk."""
+def _link(names: Names, folder: Path, engine: str) -> Path:
+    """Another name for the socket of the master that serves, which its successor will take the name from."""
+    return folder / predecessor(run(container.id_of(names.edge, engine=engine)).out.strip())
+
+
+def _answers(folder: Path, link: Path) -> bool:
+    """Whether another master than the one behind ``link`` serves the configuration on disk."""
     try:
-        if (folder / MASTER).samefile(folder / predecessor(MASTER)):
+        if link.exists() and (folder / MASTER).samefile(link):
             return False
         control = Control(folder)
         text = (folder / "haproxy.cfg").read_text(encoding="utf-8")
@@ -144,10 +165,10 @@ def _give_up(names: Names, folder: Path, engine: str) -> None:
     coming = container.next_edge(names)
     if _image(names, coming, engine) is None:
         return
-    run(container.remove_container(coming, engine=engine), check=False)
-    link = folder / predecessor(MASTER)
+    _let_go(names, coming, engine)  # it may have accepted somebody already
+    link = _link(names, folder, engine)
     with suppress(SealiftError):  # nobody answers there: it is from before a start of the machine, or not there
-        Control(folder, predecessor(MASTER)).workers(patience=0)
+        Control(folder, f"run/{link.name}").workers(patience=0)
         link.rename(folder / MASTER)
     link.unlink(missing_ok=True)  # two names of one socket: then the rename did nothing
 

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import docker
 import pytest
 
 from installer.edge import succession
-from installer.edge.container import all_edges, inspect_edge, run_successor
+from installer.edge.container import (
+    all_edges,
+    id_of,
+    image_of_edge,
+    inspect_edge,
+    keep_up,
+    let_go,
+    next_edge,
+    rename,
+    run_successor,
+)
 from installer.edge.control import MASTER, predecessor
 from installer.edge.lifecycle import stop
 from installer.errors import SealiftError
@@ -108,18 +120,39 @@ def test_an_image_that_cannot_serve_leaves_the_old_one_as_it_was(served: Door, e
     assert len(run(all_edges(door.names)).out.split()) == 1
 
 
-def test_goes_on_where_a_kill_ended_it(served: Door, newer_image: str) -> None:
+@pytest.mark.parametrize(
+    ("killed", "settle"),
+    [("started", False), ("started", True), ("kept up", True), ("renamed", False), ("renamed", True)],
+)
+def test_one_serves_wherever_a_kill_ended_it(served: Door, newer_image: str, killed: str, settle: bool) -> None:
     door = served
     names, folder = door.names, door.runtime.folder
+    old = run(id_of(names.edge)).out.strip()
     with Load(door.address, HTTP, keep_alive=True) as load:
-        os.link(folder / MASTER, folder / predecessor(MASTER))
-        run(run_successor(names, newer_image, folder))  # killed before it looked whether that one answers
-        load.await_sent(200)
-        succession.replace(names, newer_image, folder)
-        load.await_sent(200)
+        os.link(folder / MASTER, folder / predecessor(old))
+        run(run_successor(names, newer_image, folder))
+        time.sleep(0.3)
+        if killed != "started":
+            run(keep_up(next_edge(names), "always"))
+            run(keep_up(old, "no"))
+        if killed in ("let go", "renamed"):
+            run(let_go(old))
+        if killed == "renamed":
+            run(rename(old, f"{names.edge}-{old[:8]}"))
+        load.await_sent(100)
+        if settle:
+            succession.settle(names, folder)
+        else:
+            succession.replace(names, newer_image, folder)
+        load.await_sent(100)
+        door.runtime.apply(replace(door.config, drain=11.0))
         door.runtime.set_colour("lan-chat", "green")
         load.await_sent(200)
     assert load.failures == []
     assert ask(door.address, HTTP)[1].partition("\n")[0] == "green"
+    kept = settle and killed == "started"
+    assert run(image_of_edge(names)).out.strip() == (
+        run(image_of_edge(names, old)).out.strip() if kept else newer_image
+    )
     succession.bury(names)
     assert len(run(all_edges(names)).out.split()) == 1
