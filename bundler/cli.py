@@ -74,7 +74,6 @@ def init(
     ] = None,
 ) -> None:
     """Write manifest, templates and changelog for a product below DIR."""
-
     from bundler import scaffold
 
     talk: Talk = context.obj

@@ -26,7 +26,7 @@ trust = typer.Typer(no_args_is_help=True, help="whom this host trusts")
 site = typer.Typer(no_args_is_help=True, help="what this site decides by itself")
 app.add_typer(trust, name="trust")
 app.add_typer(site, name="site")
-_VERBS: Final = frozenset({"install", "verify", "status", "history", "rollback", "remove", "trust", "site"})
+_VERBS: Final = frozenset({"install", "verify", "status", "history", "rollback", "remove", "trust", "site", "doctor"})
 
 
 class _Places:
@@ -158,9 +158,20 @@ def verify(
 def status(context: typer.Context) -> None:
     """What runs here, since when, healthy or not."""
     from installer.report import show_status
-    from installer.status import observe_status
+    from installer.status import observe_status, trust_status
 
-    show_status(context.obj, observe_status(_Places.state_dir, _Places.site_file))
+    products = observe_status(_Places.state_dir, _Places.site_file)
+    show_status(context.obj, products, trust_status(_Places.state_dir))
+
+
+@app.command()
+def doctor(context: typer.Context) -> None:
+    """What would stop an upgrade, and what will before long. Ends as the upgrade would; changes nothing."""
+    from installer.doctor import Visit, examine, first_stop
+    from installer.report import show_doctor
+
+    found = examine(Visit(_Places.state_dir, _Places.site_file, context.obj))
+    show_doctor(context.obj, found, first_stop(found))
 
 
 @app.command()

@@ -41,6 +41,21 @@ def locked(state_dir: Path, doing: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+def held_by(state_dir: Path) -> str | None:
+    """Who is at work here, where since when; None where nobody is. Holds the lock shared for a moment only."""
+    try:
+        descriptor = os.open(state_dir / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
 def _self(doing: str) -> dict[str, object]:
     return {
         "who": _user(),

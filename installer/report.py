@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from installer.bundle.verify import VerifiedRelease
 from installer.errors import SealiftError
@@ -74,6 +75,33 @@ class ProductStatus:
     pending: dict[str, object] | None
 
 
+@dataclass(frozen=True)
+class TrustStatus:
+    """The root of trust of this host, and what is wrong with it or with the clock. ``site`` is our own fingerprint."""
+
+    version: int
+    expires: datetime | None
+    days_left: int | None
+    site: str | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def until(self) -> str:
+        return f"until {self.expires:%Y-%m-%d}" if self.expires else "for ever"
+
+    def line(self) -> str:
+        return f"root of trust: version {self.version}, {self.until}"
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "version": self.version,
+            "expires": self.expires.strftime("%Y-%m-%dT%H:%M:%SZ") if self.expires else None,
+            "days_left": self.days_left,
+            "site": self.site,
+            "warnings": warnings_as_json(self.findings),
+        }
+
+
 def show_outcome(talk: Talk, outcome: Outcome) -> None:
     """The table at the end; an upgrade that was taken back shows its result and raises its error."""
     if outcome.result == "planned" and outcome.plan is not None:
@@ -119,8 +147,22 @@ def show_verified(talk: Talk, verified: VerifiedRelease) -> None:
     )
 
 
-def show_status(talk: Talk, products: Sequence[ProductStatus]) -> None:
-    """One block per product."""
+def show_doctor(talk: Talk, found: Sequence[Finding], stop: SealiftError | None) -> None:
+    """Every finding in order; raises the first that stops."""
+    mark = {"ok": "ok", "warn": "warning", "stop": "STOPS"}
+    rows = tuple((mark[item.level], item.id, item.message) for item in found)
+    title = "nothing here would stop an upgrade" if stop is None else "an upgrade would be stopped"
+    value: dict[str, object] = {"ready": stop is None, "findings": [item.as_json() for item in found]}
+    talk.result(Table(("", "", ""), rows, title), value)
+    for item in found:
+        if item.hint and (item.error is None or item.error is not stop):
+            talk.say(f"{item.id}: {item.hint}")
+    if stop is not None:
+        raise stop
+
+
+def show_status(talk: Talk, products: Sequence[ProductStatus], trust: TrustStatus | None = None) -> None:
+    """One block per product, and how long the root of trust lasts."""
     value: dict[str, object] = {
         "products": [
             {
@@ -140,8 +182,12 @@ def show_status(talk: Talk, products: Sequence[ProductStatus]) -> None:
             for item in products
         ]
     }
+    if trust is not None:
+        value["trust"] = trust.as_json()
+        for finding in trust.findings:
+            talk.warn(f"{finding.message} ({finding.hint})")
     if not products:
-        talk.result("nothing is installed here", value)
+        talk.result("\n".join(["nothing is installed here", *([trust.line()] if trust else [])]), value)
         return
     rows = [
         (
@@ -153,6 +199,7 @@ def show_status(talk: Talk, products: Sequence[ProductStatus]) -> None:
         for item in products
         for number, service in enumerate(item.services)
     ]
+    rows += [("root of trust", f"version {trust.version}", "", trust.until)] if trust is not None else []
     titles = [
         f"{item.product} {item.version or '-'} serves as {item.active or 'nobody'} since {item.since or '-'}, "
         f"back to {item.previous or 'nothing'}{'; an unfinished run is pending' if item.pending else ''}"

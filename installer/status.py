@@ -5,17 +5,40 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from installer.clock import root_findings
+from installer.entrance import clock_here, refuse_lost
 from installer.inventory import Inventory, Observed, replica_state
 from installer.journal import Journal
 from installer.names import Names
 from installer.plan import Plan
-from installer.report import ProductStatus, ServiceStatus
+from installer.report import ProductStatus, ServiceStatus, TrustStatus
 from installer.site import load_site
+from installer.sitekey import NAME as SITE_KEY
+from installer.sitekey import site_fingerprint
 from installer.state import ProductState, load_state
+from installer.truststore import has_trust, load_policy
+
+
+def trust_status(state_dir: Path) -> TrustStatus | None:
+    """How long the root of trust lasts; None where nobody was told. Raises ``trust-damaged`` (5)."""
+    if not has_trust(state_dir):
+        return None
+    policy = load_policy(state_dir)
+    clock = clock_here(state_dir, policy)
+    key = (state_dir / SITE_KEY).exists()
+    return TrustStatus(
+        version=policy.root_version,
+        expires=policy.expires,
+        days_left=(policy.expires - clock.now).days if policy.expires else None,
+        site=str(site_fingerprint(state_dir)) if key else None,
+        findings=(*clock.findings(), *root_findings(policy, clock)),
+    )
 
 
 def observe_status(state_dir: Path, site_file: Path) -> tuple[ProductStatus, ...]:
-    """The status of every product. Raises ``engine-missing`` (7), ``state-damaged``, ``journal-damaged`` (4)."""
+    """The status of every product. Raises ``engine-missing`` (7), ``state-damaged``, ``state-lost``,
+    ``journal-damaged`` (4)."""
+    refuse_lost(state_dir, None)
     state = load_state(state_dir)
     pending = _pending(state_dir)
     if not state.products and pending is None:

@@ -44,6 +44,11 @@ def provision(state_dir: Path, source: Path, fingerprint: str) -> TrustPolicy:
     return policy
 
 
+def has_trust(state_dir: Path) -> bool:
+    """Whether somebody told this host whom to trust."""
+    return (state_dir / "trust" / _ROOT).exists()
+
+
 def load_policy(state_dir: Path) -> TrustPolicy:
     """The policy this host was given. Raises ``no-trust-provisioned`` or ``trust-damaged`` (5)."""
     place = state_dir / "trust" / _ROOT
