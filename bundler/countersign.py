@@ -19,6 +19,7 @@ from installer.bundle.beside import FOLDER, read_countersignatures, read_signatu
 from installer.bundle.digest import Digest
 from installer.bundle.release import File, Release
 from installer.bundle.signature import MAX_SIGNATURES, key_fingerprint, parse_signature
+from installer.bundle.subject import claim_of
 from installer.bundle.trust import PublicKey
 from installer.errors import SealiftError
 from installer.talk import Table
@@ -50,18 +51,18 @@ class Subject:
         yield f"{release.product} {release.version}, channel {release.channel}, {release.platform}"
         yield f"digest {self.digest}"
         yield from (f"  {line}" for line in self.changes.splitlines())
-        for name, hint in self.claims():
-            yield f"signed so far (a claim): the key {hint}, in {name}"
+        for name, claim in self.claims():
+            yield f"signed so far (a claim): {claim}, in {name}"
 
-    def claims(self) -> Iterator[tuple[str, Digest]]:
-        """Signature files over this release, and the keys that they say made them."""
+    def claims(self) -> Iterator[tuple[str, str]]:
+        """Signature files over this release, and who they say has made them."""
         for name, data in self.signatures.items():
             try:
                 found = parse_signature(data, name)
             except SealiftError:
                 continue
             if found.digest == self.digest:
-                yield name, Digest(found.key_hint.hex())
+                yield name, claim_of(found)
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,10 @@ from installer.bundle.beside import (
     weigh,
 )
 from installer.bundle.digest import Digest
+from installer.bundle.keyless import OF_STRANGERS
 from installer.bundle.release import Release
 from installer.bundle.signature import parse_signature
+from installer.bundle.subject import claim_of
 from installer.bundle.trust import TrustPolicy
 from installer.bundle.verify import VerifiedRelease, check_content
 from installer.errors import SealiftError
@@ -31,7 +33,7 @@ from installer.talk import Table, Talk, size
 CHECKED: Final = ("signatures", "release.json", "files", "images", "archive")
 BESIDE: Final = "install beside the bundle"
 SIGNED_PROGRAM: Final = "signature of install"
-_NOT_BY_THEM: Final = frozenset({"unsigned", "no-valid-signature", "threshold-not-met"})
+_NOT_BY_THEM: Final = frozenset({"unsigned", "no-valid-signature", "threshold-not-met"}) | OF_STRANGERS
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Verification:
             "digest": str(self.verified.digest),
             "product": release.product,
             "version": release.version,
-            "signers": [{"key": str(signer.key), "name": signer.name} for signer in self.verified.signers],
+            "signers": [signer.as_json() for signer in self.verified.signers],
             "checked": list(self.checked),
             "not_checked": list(self.not_checked),
             "passed_over": [
@@ -63,7 +65,7 @@ class Verification:
         rows = [
             ("verified", f"{release.product} {release.version} ({release.platform})"),
             ("digest", str(self.verified.digest)),
-            *(("signed by", f"{signer.name} {signer.key}") for signer in self.verified.signers),
+            *(("signed by", signer.line()) for signer in self.verified.signers),
             ("trusted by", self.verified.policy_origin),
             ("checked", ", ".join(self.checked)),
             ("not checked", ", ".join(self.not_checked) or "nothing left"),
@@ -188,9 +190,7 @@ def _service(name: str, release: Release) -> str:
 
 def _hints(head: Head) -> list[tuple[str, str]]:
     """Signature files, and the keys that they say made them."""
-    return [
-        (name, str(Digest(parse_signature(raw, name).key_hint.hex()))) for name, raw in sorted(head.signatures.items())
-    ]
+    return [(name, claim_of(parse_signature(raw, name))) for name, raw in sorted(head.signatures.items())]
 
 
 def _check_program(path: Path, release: Release) -> None:

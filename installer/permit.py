@@ -21,7 +21,7 @@ from installer.bundle.digest import Digest
 from installer.bundle.fields import Closed, DigestText, Instant, Name
 from installer.bundle.problems import first_problem
 from installer.bundle.release import Release
-from installer.bundle.signature import parse_signature
+from installer.bundle.signature import KeySignature, parse_signature
 from installer.bundle.strictjson import canonical, parse_canonical
 from installer.bundle.trust import Signer, TrustPolicy
 from installer.clock import Clock, instant
@@ -178,7 +178,8 @@ def permit_files(path: Path) -> tuple[bytes, Mapping[str, bytes]]:
 
 def _refuse_other_roles(raw: bytes, files: Mapping[str, bytes], policy: TrustPolicy) -> None:
     """Whether somebody signed who may sign something else, and wasn't asked for this."""
-    hints = {parse_signature(data, name).key_hint.hex() for name, data in files.items()}
+    parsed = [parse_signature(data, name) for name, data in files.items()]
+    hints = {sign.key_hint.hex() for sign in parsed if isinstance(sign, KeySignature)}
     for role, rule in sorted(policy.roles.items()):
         for key in rule.keys:
             if key.fingerprint.hex in hints:

@@ -129,7 +129,7 @@ def _serving(outcome: Outcome) -> str:
 def show_verified(talk: Talk, verified: VerifiedRelease) -> None:
     """What was verified, and by whom it was signed."""
     release = verified.release
-    signers = [{"key": str(signer.key), "name": signer.name} for signer in verified.signers]
+    signers = [signer.as_json() for signer in verified.signers]
     names = ", ".join(f"{signer.name} ({signer.key.short})" for signer in verified.signers)
     members = sum(1 for _ in release.members())
     talk.result(

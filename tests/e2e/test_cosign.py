@@ -210,12 +210,17 @@ def test_refuses_an_attestation_of_cosign_in_place_of_a_signature(
     assert stick.refusal(both(cosign)).id == "threshold-not-met"
 
 
-def test_refuses_a_certificate_in_place_of_a_key(cosign: Cosign, stick: Stick, statement: Path) -> None:
+def test_refuses_a_certificate_without_the_proofs_that_belong_to_it(
+    cosign: Cosign, stick: Stick, statement: Path
+) -> None:
     made = cosign.sign(cosign.home / "cosign.key", statement)
-    keyless = {"certificate": {"rawBytes": "MIIB"}, "tlogEntries": [{"logIndex": "1"}]}
-    stick.put("customer.sigstore.json", changed(made, "verificationMaterial", value=keyless))
-    assert passed_over(stick) == ["signature-certificate"]
-    assert stick.refusal(both(cosign)).id == "threshold-not-met"
+    for material, reason in (
+        ({"certificate": {"rawBytes": "MIIB"}}, "signature-certificate"),
+        ({"certificate": {"rawBytes": "MIIB"}, "tlogEntries": [{"logIndex": "1"}]}, "signature-field"),
+    ):
+        stick.put("customer.sigstore.json", changed(made, "verificationMaterial", value=material))
+        assert passed_over(stick) == [reason]
+        assert stick.refusal(both(cosign)).id == "threshold-not-met"
 
 
 def test_refuses_the_older_form_of_cosign(cosign: Cosign, stick: Stick, statement: Path) -> None:

@@ -145,6 +145,30 @@ def certificate(value: dict[str, Any]) -> None:
     value["verificationMaterial"] = {"certificate": {"rawBytes": base64.b64encode(b"x").decode()}}
 
 
+def keyless(**more: Any) -> Callable[[dict[str, Any]], None]:
+    """A signature by a certificate, of the right form; ``more`` stands beside the certificate."""
+
+    def change(value: dict[str, Any]) -> None:
+        octets = base64.b64encode(bytes(32)).decode()
+        proof = {
+            "checkpoint": {"envelope": "x"},
+            "hashes": [octets],
+            "logIndex": "0",
+            "rootHash": octets,
+            "treeSize": "1",
+        }
+        entry = {
+            "canonicalizedBody": octets,
+            "inclusionProof": proof,
+            "kindVersion": {"kind": "hashedrekord", "version": "0.0.1"},
+            "logId": {"keyId": octets},
+            "logIndex": "0",
+        }
+        value["verificationMaterial"] = {"certificate": {"rawBytes": octets}, "tlogEntries": [entry], **more}
+
+    return change
+
+
 def envelope(value: dict[str, Any]) -> None:
     del value["messageSignature"]
     value["dsseEnvelope"] = {"payload": "", "payloadType": "application/vnd.in-toto+json", "signatures": []}
@@ -208,6 +232,8 @@ SIGNATURES = [
     Vector("sig-version-2", "Sigstore bundle 0.2", "signature-type", document(lambda v: v.update(mediaType="application/vnd.dev.sigstore.bundle+json;version=0.2"))),
     Vector("sig-version-4", "Sigstore bundle 0.4", "signature-type", document(lambda v: v.update(mediaType="application/vnd.dev.sigstore.bundle.v0.4+json"))),
     Vector("sig-version-null", "no kind of bundle", "signature-type", document(lambda v: v.update(mediaType=None))),
+    Vector("sig-keyless", "a certificate that nobody here asks for", "no-valid-signature", document(keyless())),
+    Vector("sig-timestamps", "timestamps that are no list", "signature-timestamp", document(keyless(timestampVerificationData={"rfc3161Timestamps": {}}))),
     Vector("sig-log", "a log entry that nobody checks", "signature-log-entry", document(lambda v: v["verificationMaterial"].update(tlogEntries=[{}]))),
     Vector("sig-log-null", "log entries that are null", "signature-log-entry", document(lambda v: v["verificationMaterial"].update(tlogEntries=None))),
     Vector("sig-sha-1", "SHA-1", "signature-algorithm", document(partial(message, algorithm="SHA1"))),
@@ -401,6 +427,7 @@ POLICIES = [
     Vector("root-epoch-text", "an epoch in quotes", "root-malformed", good, says(epoch="1")),
     Vector("root-expired-word", "another word than warn and refuse", "root-malformed", good, says(expired="never")),
     Vector("root-keyless-list", "a list where sigstore's root must be", "root-malformed", good, says(keyless=[])),
+    Vector("root-keyless-nobody", "a Sigstore instance of nobody", "root-keyless", good, says(keyless={"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1", "tlogs": [], "certificateAuthorities": [], "ctlogs": []})),
     Vector("root-requirements-33", "a requirement too many", "root-malformed", good, says(requirements=[demanded(name=f"r{n}") for n in range(33)])),
     Vector("requirement-unknown-field", "a requirement with a word that nobody knows", "root-unknown-field", good, says(requirements=[demanded(platform="arm64")])),
     Vector("requirement-role-root", "a requirement of the root role", "root-malformed", good, says(requirements=[demanded(role="root")])),

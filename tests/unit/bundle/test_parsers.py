@@ -17,7 +17,7 @@ from installer.bundle.frames import FrameReader, FrameSpan, compress_frame, raw_
 from installer.bundle.packing import Packing
 from installer.bundle.paths import path_fault
 from installer.bundle.release import Release
-from installer.bundle.signature import parse_signature, sigstore_bundle
+from installer.bundle.signature import KeySignature, parse_signature, sigstore_bundle
 from installer.bundle.strictjson import canonical, parse, parse_canonical
 from installer.bundle.tarheader import parse_header, tar_header
 from installer.bundle.trust import TrustPolicy
@@ -162,6 +162,7 @@ def test_signature_takes_any_value(data: st.DataObject) -> None:
 def test_signature_writes_back_what_it_took(der: bytes, payload: bytes) -> None:
     raw = sigstore_bundle(der, Digest.of(payload), RELEASE.spki)
     found = parse_signature(raw, "x")
+    assert isinstance(found, KeySignature)
     assert (found.signature, found.digest, found.key_hint.hex()) == (
         der,
         Digest.of(payload),

@@ -49,7 +49,10 @@ def test_every_id_that_the_verifier_raises_has_a_vector() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in ERRORS
     }
-    assert raised - NOT_ABOUT_BYTES == {vector.error for vector in HOSTILE}
+    keyless = {
+        name for name in raised if name.startswith("keyless-")
+    }  # tests/keyless has an instance to make them with
+    assert raised - NOT_ABOUT_BYTES - keyless == {vector.error for vector in HOSTILE}
 
 
 @pytest.mark.parametrize(
