@@ -245,6 +245,7 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "entry-point-unbound",
         "state-dir-unusable",
         "certificate-missing",
+        "engine-distrusts-registry",
         "runtime-unusable",
         "tool-missing",
         "tool-failed",

@@ -43,6 +43,9 @@ class EngineFacts:
     data_root: str
     free_bytes: int | None
     live_restore: bool
+    unchecked_registries: tuple[str, ...] = ()
+    """Hosts (``host:port``) and networks whose registries it believes without TLS, or without checking it."""
+    rootless: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,8 @@ class Inventory:
             data_root=root,
             free_bytes=_free_bytes(root) if self._endpoint.startswith("unix://") else None,
             live_restore=bool(info.get("LiveRestoreEnabled")),
+            unchecked_registries=_unchecked(info.get("RegistryConfig") or {}),
+            rootless=any("rootless" in option for option in info.get("SecurityOptions") or ()),
         )
 
     def observe(self, product: str | None = None) -> Observed:
@@ -281,3 +286,8 @@ def _unreachable(endpoint: str, error: BaseException) -> SealiftError:
     else:
         why, hint = " ".join(str(error).split())[:200], "start Docker, and mind target.engine in site.yaml"
     return SealiftError("engine-missing", f"no Docker engine at {endpoint}: {why}", hint=hint)
+
+
+def _unchecked(config: Mapping[str, Any]) -> tuple[str, ...]:
+    hosts = [name for name, index in (config.get("IndexConfigs") or {}).items() if not index.get("Secure", True)]
+    return (*sorted(hosts), *(config.get("InsecureRegistryCIDRs") or ()))

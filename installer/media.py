@@ -43,7 +43,7 @@ class Media:
         return self.verified.release
 
     def read(self, sinks: Sequence[Sink], *, progress: Progress, quick: bool = False) -> tuple[str, ...]:
-        """Read the content once into ``sinks``, which are closed at the end; names of members that were not checked.
+        """Read the content once into ``sinks``, which stay open; names of members that were not checked.
 
         The head is verified again by identity: a bundle that was swapped meanwhile is ``media-changed`` (4).
         """
@@ -52,10 +52,7 @@ class Media:
                 raise SealiftError(
                     "media-changed", f"{self.bundle} is not what it was a moment ago", hint="start again"
                 )
-            not_checked = check_content(reader, self.verified, sinks, progress=progress, quick=quick)
-        for sink in sinks:
-            sink.close()
-        return not_checked
+            return check_content(reader, self.verified, sinks, progress=progress, quick=quick)
 
 
 def open_media(path: Path, policy: TrustPolicy, *, now: datetime | None = None) -> Media:

@@ -13,7 +13,8 @@ from installer.errors import SealiftError
 from installer.frontdoor import frontends
 from installer.inventory import Inventory
 from installer.planning import Scene
-from installer.registry.access import registry_client
+from installer.registry.access import registry_address, registry_client
+from installer.registry.enginetrust import certificate_folder, refuse_distrusted
 from installer.registry.images import Needs, bytes_needed
 from installer.registry.load import missing_blobs
 from installer.words import size
@@ -32,6 +33,9 @@ def check_host(scene: Scene, inventory: Inventory) -> tuple[str, ...]:
         missing = {f"sha256:{part}" for part in release.blobs()}
     else:
         missing = missing_blobs(registry_client(site, scene.state_dir), release)
+        if site.registry.bundled is None and site.target.engine.startswith("unix://"):
+            folder = certificate_folder(facts.rootless)
+            refuse_distrusted(registry_address(site), folder, facts.unchecked_registries, site.registry.ca)
     unpacked = [blob.digest for image in scene.old_release.images for blob in image.blobs] if scene.old_release else []
     root = Path(facts.data_root) if facts.free_bytes is not None else None
     return check_disk(bytes_needed(release, missing, unpacked), scene.state_dir, root)

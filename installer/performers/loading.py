@@ -7,11 +7,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from installer import actions as act
+from installer.bundle.content import Sink
 from installer.durable import make_folder, write_folder
 from installer.media import ToolSink
 from installer.performers.host import Handlers, Host, Incoming, require
 from installer.registry.access import install_credentials, registry_client
-from installer.registry.load import RegistrySink
+from installer.registry.fill import fill_registry
 from installer.releases import keep, list_kept, release_folder, surplus
 from installer.secretfiles import install_secrets
 from installer.state import load_state
@@ -37,11 +38,18 @@ class Loading:
         incoming = require(self._incoming)
         media, talk = incoming.media, self._host.talk
         install_credentials(self._host.site, self._host.state_dir)
-        registry = RegistrySink(registry_client(self._host.site, self._host.state_dir), media.release)
-        with talk.progress("verify and load", media.size) as meter:
-            tools = ToolSink(self._host.state_dir)
-            not_checked = media.read([registry, tools], progress=meter.advance, quick=incoming.quick)
-        registry.finish_manifests()
+        not_checked: tuple[str, ...] = ()
+
+        def read(sink: Sink, again: bool) -> None:
+            nonlocal not_checked
+            with talk.progress("load again" if again else "verify and load", media.size) as meter:
+                if again:
+                    media.read([sink], progress=meter.advance, quick=True)
+                else:
+                    tools = ToolSink(self._host.state_dir)
+                    not_checked = media.read([sink, tools], progress=meter.advance, quick=incoming.quick)
+
+        fill_registry(registry_client(self._host.site, self._host.state_dir), media.release, read, talk.warn)
         if not_checked:
             talk.warn(f"not checked, because nobody needed them: {len(not_checked)} members of the bundle")
 

@@ -42,6 +42,7 @@ class SiteServices:
         sink = ImageArchiveSink(media.release, action.images, self._archives)
         with self._host.talk.progress("unpack", media.size) as meter:
             media.read([sink], progress=meter.advance, quick=True)
+        sink.close()
 
     def _drop_archives(self, _: act.DropArchives) -> None:
         state = load_state(self._host.state_dir)

@@ -48,6 +48,16 @@ def keep_tag(release: Release) -> str:
     return f"sealift-{release.product}-{release.version}-{release.digest.short}"
 
 
+def keep_tags(release: Release, image: Image) -> dict[str, str]:
+    """The keeping tag of each manifest of ``image``, by digest.
+
+    Children of an index have tags of their own: a collector that removes what has no tag takes them from under their
+    index (distribution#3178).
+    """
+    tags = {part.digest: f"sealift-{release.digest.short}-{part.digest[7:39]}" for part in image.manifests}
+    return tags | {image.digest: keep_tag(release)}
+
+
 def bytes_needed(release: Release, missing: Collection[str], in_engine: Collection[str] = ()) -> Needs:
     """The room that bringing in ``release`` takes.
 

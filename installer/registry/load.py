@@ -19,7 +19,7 @@ from installer.bundle.content import Writer
 from installer.bundle.release import Descriptor, File, Image, Release
 from installer.errors import SealiftError
 from installer.registry.client import RegistryClient
-from installer.registry.images import keep_tag, product_images
+from installer.registry.images import keep_tags, product_images
 from installer.registry.upload import Uploads
 
 MAX_MANIFEST: Final = 4 * 1024 * 1024
@@ -33,7 +33,7 @@ class Held:
     """What a registry has of a release.
 
     ``blobs``: which repositories hold a blob, for every blob by digest. ``manifests``: pairs of repository and digest;
-    the deployed one of an image counts only when its keeping tag is there too.
+    one counts only when its keeping tag is there too.
     """
 
     blobs: dict[str, frozenset[str]]
@@ -46,15 +46,13 @@ def survey(client: RegistryClient, release: Release) -> Held:
     """Ask the registry what it has of ``release``. Raises the errors of :class:`RegistryClient`."""
     wanted_blobs = _wanted_blobs(client, release)
     wanted_manifests = _wanted_manifests(client, release)
-    tag = keep_tag(release)
 
     def has_blob(pair: tuple[str, Descriptor]) -> bool:
         return client.has_blob(pair[0], pair[1].digest, pair[1].size)
 
-    def has_manifest(asked: tuple[str, Descriptor, bool]) -> bool:
-        repository, part, deployed = asked
-        found = client.manifest_digest(repository, part.digest) == part.digest
-        return found and (not deployed or client.manifest_digest(repository, tag) == part.digest)
+    def has_manifest(asked: tuple[str, Descriptor, str]) -> bool:
+        repository, part, tag = asked
+        return all(client.manifest_digest(repository, name) == part.digest for name in (part.digest, tag))
 
     with ThreadPoolExecutor(_ASKING) as pool:
         blob_answers = list(_all(pool, has_blob, wanted_blobs))
@@ -105,6 +103,8 @@ class RegistrySink:
             return _Manifest(member, self._texts)
         repository = self._repositories[member.digest][0]
         upload = self._uploads.begin(repository, member)
+        if upload is None:
+            return None
         self._sent_to[member.digest] = repository
         self.sent += member.size
         return upload
@@ -140,14 +140,11 @@ class RegistrySink:
 
     def _push_image(self, image: Image) -> None:
         repository = self._client.address.repository(self._release.product, image.name)
+        tags = keep_tags(self._release, image)
         for part in image.manifests:  # children stand before their index
             if (repository, part.digest) not in self._held.manifests:
-                text = self._text(part)
-                self._client.put_manifest(repository, part.digest, part.media_type, part.digest, text)
-        deployed = image.manifests[-1]
-        if (repository, deployed.digest) not in self._held.manifests:
-            tag = keep_tag(self._release)
-            self._client.put_manifest(repository, tag, deployed.media_type, deployed.digest, self._text(deployed))
+                for reference in (part.digest, tags[part.digest]):
+                    self._client.put_manifest(repository, reference, part.media_type, part.digest, self._text(part))
 
     def _text(self, part: Descriptor) -> bytes:
         if part.digest not in self._texts:
@@ -193,10 +190,10 @@ def _wanted_blobs(client: RegistryClient, release: Release) -> list[tuple[str, D
     return [(repository, blob) for (repository, _), blob in pairs.items()]
 
 
-def _wanted_manifests(client: RegistryClient, release: Release) -> list[tuple[str, Descriptor, bool]]:
-    """Each manifest with its repository, and whether it is the deployed one."""
+def _wanted_manifests(client: RegistryClient, release: Release) -> list[tuple[str, Descriptor, str]]:
+    """Each manifest with its repository and its keeping tag."""
     return [
-        (client.address.repository(release.product, image.name), part, part.digest == image.digest)
+        (client.address.repository(release.product, image.name), part, keep_tags(release, image)[part.digest])
         for image in product_images(release)
         for part in image.manifests
     ]

@@ -4,8 +4,9 @@ Rules:
 - At most :data:`PARALLEL` uploads run at once, each with at most :data:`WAITING` chunks waiting (1 MiB each): the
   reader is held back rather than memory filled.
 - A blob counts only after the registry has stored it under its digest.
-- An upload that breaks in its first :data:`REPLAY` bytes is begun again; a later failure ends the whole load, as bytes
-  that passed by once cannot be sent again. The next run goes on there.
+- An upload that breaks in its first :data:`REPLAY` bytes is begun again. After a later failure nothing more is sent, as
+  bytes that passed by once cannot be sent again; the reader goes on to the end, and :mod:`installer.registry.fill`
+  brings what is missing in another pass. A login that is refused ends everything at once.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ REPLAY: Final = 2 * 1024 * 1024
 _PAUSES: Final = (1.0, 2.0)  # seconds before the second and third try
 
 
+def may_pass(failure: BaseException) -> bool:
+    """Whether the registry may take it the next time: it was away, busy, or lost an upload."""
+    return isinstance(failure, SealiftError) and failure.id in ("registry-unreachable", "registry-refused")
+
+
 class _Stopped(Exception):
     """The bytes of this upload will not come."""
 
@@ -38,11 +44,14 @@ class Uploads:
         self._running: list[Upload] = []
         self._failure: BaseException | None = None
 
-    def begin(self, repository: str, blob: Descriptor) -> Upload:
-        """Start an upload, as soon as there is a place. Raises what an earlier one met."""
+    def begin(self, repository: str, blob: Descriptor) -> Upload | None:
+        """Start an upload, as soon as there is a place; None after a failure that another pass may mend."""
         self._places.acquire()
         try:
-            self.check()
+            self.refuse_what_lasts()
+            if self._failure is not None:
+                self._places.release()
+                return None
             self._running = [upload for upload in self._running if upload.is_alive()]
             upload = Upload(self, repository, blob)
             self._running.append(upload)
@@ -52,9 +61,9 @@ class Uploads:
             raise
         return upload
 
-    def check(self) -> None:
-        """Raise the failure of an upload, if there was one."""
-        if self._failure is not None:
+    def refuse_what_lasts(self) -> None:
+        """Raise the failure of an upload, if there was one that asking again will not mend."""
+        if self._failure is not None and not may_pass(self._failure):
             raise self._failure
 
     def wait(self) -> None:
@@ -64,7 +73,8 @@ class Uploads:
         for upload in self._running:
             upload.join()
         self._running = []
-        self.check()
+        if self._failure is not None:
+            raise self._failure
 
     def ended(self, failure: BaseException | None) -> None:
         """An upload is over (called by its thread)."""
@@ -90,7 +100,7 @@ class Upload(threading.Thread):
         self._spent = False
 
     def write(self, chunk: bytes) -> None:
-        """Hand over the next bytes; waits while the registry is slow. Raises what any upload met."""
+        """Hand over the next bytes; waits while the registry is slow. Raises what no other pass will mend."""
         self._put(bytes(chunk))
 
     def finish(self) -> None:
@@ -129,7 +139,7 @@ class Upload(threading.Thread):
                 break
             except queue.Full:
                 continue
-        self._uploads.check()
+        self._uploads.refuse_what_lasts()
 
     def _send(self) -> None:
         for pause in (*_PAUSES, None):

@@ -274,9 +274,14 @@ def _words(reason: Exception) -> str:
     return "the connection broke"
 
 
+def system_authorities() -> Path | None:
+    """Whom this host trusts; None where the program's own default has to do."""
+    return next((Path(path) for path in _AUTHORITIES if Path(path).is_file()), None)
+
+
 def _trust(ca: Path | None) -> ssl.SSLContext:
     """Trusts ``ca`` alone, or else what this host trusts."""
-    found = ca or next((Path(path) for path in _AUTHORITIES if Path(path).is_file()), None)
+    found = ca or system_authorities()
     try:
         return ssl.create_default_context(cafile=found)
     except OSError as error:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import json
 import shutil
 import signal
@@ -18,17 +16,16 @@ import bcrypt
 import pytest
 import urllib3
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from installer.registry.address import RegistryAddress
 from installer.registry.client import RegistryClient
 from installer.registry.login import Login
 from installer.registry.wire import Patience
 
+from .authority import Authority
+
 QUICK = Patience(connect=2, answer=10, storing=30, retries=3, pause=0.05, longest_pause=2)
+PROGRAM = "docker-registry"
 LOGIN = Login("courier", "a stick in the night")
 
 
@@ -56,6 +53,13 @@ class Distribution:
         self.process.terminate()
         self.process.wait(20)
 
+    def start_again(self) -> None:
+        """With what it had, where it was."""
+        with (self.folder / "log").open("ab") as log:
+            command = [PROGRAM, "serve", str(self.folder / "config.yml")]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        _wait(self, None)
+
 
 Start = Callable[..., Distribution]
 
@@ -64,8 +68,7 @@ Start = Callable[..., Distribution]
 def start_registry(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Start]:
     """Starts CNCF Distribution as Debian has it; ``config`` is merged into its configuration."""
     running: list[Distribution] = []
-    program = shutil.which("docker-registry")
-    assert program, "docker-registry is not installed: make setup"
+    assert shutil.which(PROGRAM), "docker-registry is not installed: make setup"
 
     def start(config: dict[str, Any] | None = None, prefix: str = "", ca: Path | None = None) -> Distribution:
         folder = tmp_path / f"registry-{len(running)}"
@@ -81,7 +84,7 @@ def start_registry(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Sta
             value[section] = {**value.get(section, {}), **settings}
         (folder / "config.yml").write_text(yaml.safe_dump(value))
         with (folder / "log").open("wb") as log:
-            process = subprocess.Popen([program, "serve", folder / "config.yml"], stdout=log, stderr=log)
+            process = subprocess.Popen([PROGRAM, "serve", folder / "config.yml"], stdout=log, stderr=log)
         scheme = "https" if "tls" in value["http"] else "http"
         address = RegistryAddress.parse(f"{scheme}://127.0.0.1:{port}/{prefix}")
         registry = Distribution(address, folder, process)
@@ -122,40 +125,10 @@ def password_config(tmp_path: Path) -> dict[str, Any]:
     return {"auth": {"htpasswd": {"realm": "test", "path": str(tmp_path / "htpasswd")}}}
 
 
-@dataclass(frozen=True)
-class Authority:
-    """A private authority, and a certificate of 127.0.0.1 that it signed."""
-
-    certificate: Path
-    server: Path
-    key: Path
-    private: ec.EllipticCurvePrivateKey
-
-
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     """A private authority of this test."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority of a test")])
-    root, leaf = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    now = datetime.datetime.now(datetime.UTC)
-
-    def certificate(subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, ca: bool) -> x509.Certificate:
-        builder = x509.CertificateBuilder(name, subject, key.public_key(), x509.random_serial_number())
-        builder = builder.not_valid_before(now - datetime.timedelta(hours=1))
-        builder = builder.not_valid_after(now + datetime.timedelta(hours=1))
-        builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-        return builder.add_extension(names, critical=False).sign(root, hashes.SHA256())
-
-    files = {"ca.pem": certificate(name, root, ca=True)}
-    files["server.pem"] = certificate(x509.Name([]), leaf, ca=False)
-    for file, content in files.items():
-        (tmp_path / file).write_bytes(content.public_bytes(serialization.Encoding.PEM))
-    key = leaf.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (tmp_path / "server.key").write_bytes(key)
-    return Authority(tmp_path / "ca.pem", tmp_path / "server.pem", tmp_path / "server.key", root)
+    return Authority.made(tmp_path, "127.0.0.1")
 
 
 def stored(registry: Distribution, repository: str, reference: str) -> dict[str, Any]:

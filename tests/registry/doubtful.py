@@ -29,7 +29,9 @@ class Fault:
 
     method: str
     part: str
-    kind: str  # a status such as 503, or "reset": no answer; "half": half of the body is read, then no answer
+    kind: str
+    """A status such as 503, or ``reset``: no answer; ``half``: half of the body is read, then no answer; ``slow``: a
+    second later; ``corrupt``: another body is passed on."""
     times: int = 1
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
@@ -77,7 +79,11 @@ class _Passing(http.server.BaseHTTPRequestHandler):
             self.connection.close()
             return
         body = self.rfile.read(size)
-        if fault:
+        if fault and fault.kind == "slow":
+            time.sleep(1)
+        elif fault and fault.kind == "corrupt":
+            body = body[:-1] + bytes([body[-1] ^ 1])
+        elif fault:
             self._answer(int(fault.kind), {"Content-Length": str(len(fault.body)), **fault.headers}, fault.body)
             return
         upstream = http.client.HTTPConnection(self.server.target, timeout=20)

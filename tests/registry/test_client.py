@@ -16,8 +16,9 @@ from installer.registry.load import RegistrySink, missing_blobs
 from installer.registry.login import Login
 
 from .asking import BLOB, NAME, pieces, refusal_of
+from .authority import Authority
 from .cargo import MIB, Cargo, Picture, layer
-from .conftest import LOGIN, QUICK, Authority, Distribution, Start
+from .conftest import LOGIN, QUICK, Distribution, Start
 from .doubtful import Fault, Proxy, serving
 
 pytestmark = pytest.mark.e2e
