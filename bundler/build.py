@@ -158,7 +158,7 @@ def build(request: Request, passphrase: Passphrase, talk: Talk) -> Built:
 def assembled(request: Request, the_draft: Draft, folder: Path, talk: Talk) -> Iterator[Assembly]:
     """The release, whose bytes can be read until the end of the block; ``folder`` takes the program and the spools."""
     program = _program(request, the_draft.platform, folder)
-    with open_sources(talk, folder) as sources:
+    with open_sources(talk, folder, the_draft.recipe.registries, the_draft.base) as sources:
         yield _assemble(the_draft, program, sources, talk)
 
 

@@ -44,7 +44,7 @@ def _problems(found: Draft, talk: Talk) -> Iterator[SealiftError]:
     """What is wrong with files, templates and images, one at a time."""
     files: list[CollectedFile] = []
     checks: list[Callable[[], None]] = [lambda: files.extend(collect_files(found, None))]
-    with open_sources(talk, None) as sources:
+    with open_sources(talk, None, found.recipe.registries, found.base) as sources:
         checks += [partial(_check_image, found, name, sources) for name in sorted(found.recipe.sources())]
         yield from _failures(checks)
     if files:

@@ -35,6 +35,9 @@ _PLACEHOLDER: Final = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 Location = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 """A path, relative to the manifest's folder unless absolute; may hold placeholders such as ``{{ version }}``."""
 Platform = Annotated[str, StringConstraints(pattern=r"^linux/(amd64|arm64)$")]
+_HOST: Final = r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)(:[0-9]{1,5})?"
+RegistryHost = Annotated[str, StringConstraints(pattern=rf"^{_HOST}$", max_length=255)]
+Mirror = Annotated[str, StringConstraints(pattern=rf"^{_HOST}(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$", max_length=255)]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,60}$")]
 
 
@@ -43,6 +46,14 @@ class ImageFrom(Closed):
 
     source: Annotated[str, Field(alias="from", min_length=1, max_length=1000)]
     index: Literal["platform", "keep"] = "platform"
+
+
+class RegistrySettings(Closed):
+    """How a registry is reached. ``mirrors`` (``host:port`` or ``host:port/prefix``) are asked before it, in order."""
+
+    mirrors: tuple[Mirror, ...] = ()
+    plain_http: bool = False
+    ca: Location | None = None
 
 
 class Program(Closed):
@@ -83,6 +94,7 @@ class Recipe(Closed):
     channel: Name = "stable"
     strategy: Literal["blue-green", "rolling"] = "blue-green"
     platforms: Annotated[tuple[Platform, ...], Field(min_length=1)] = ("linux/amd64",)
+    registries: dict[RegistryHost, RegistrySettings] = Field(default_factory=dict)
     images: dict[Name, ImageFrom]
     binaries: tuple[Program, ...] = ()
     templates: Annotated[tuple[Location, ...], Field(min_length=1)]

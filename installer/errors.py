@@ -257,6 +257,7 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "registry-unreachable",
         "registry-refused",
         "registry-login",
+        "registry-cut-off",
         "check-failed",
         "edge-failed",
         "edge-unreachable",

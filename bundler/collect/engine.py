@@ -21,14 +21,10 @@ class Engine:
         """``spool`` takes what the engine saves."""
         self._spool = spool
 
-    def has(self, reference: str) -> bool:
-        """Whether the engine holds the image. Raises ``engine-missing`` (7) or ``engine-failed`` (9)."""
+    def check(self, reference: str) -> None:
+        """Refuse an image that the engine has not. Raises ``image-not-found`` (2), ``engine-*`` (7, 9)."""
         with _answering(reference) as client:
-            try:
-                client.images.get(reference)
-            except ImageNotFound:
-                return False
-            return True
+            client.images.get(reference)
 
     def save(self, reference: str) -> Tar:
         """Have the engine save one image: an OCI layout from engine 25 on, before that a Docker archive.

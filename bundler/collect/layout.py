@@ -12,11 +12,12 @@ from bundler.collect.reference import Reference
 from bundler.collect.store import LayoutStore, read_json
 from installer.errors import SealiftError
 
-__all__ = ["FULL_NAME", "INDEX", "MANIFEST", "REF_NAME", "CollectedImage", "collect_from_layout"]
+__all__ = ["FULL_NAME", "INDEX", "MANIFEST", "REFERENCE", "REF_NAME", "CollectedImage", "collect_from_layout"]
 
 REF_NAME: Final = "org.opencontainers.image.ref.name"
 FULL_NAME: Final = "io.containerd.image.name"
-_REFERENCE: Final = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,254}")
+REFERENCE: Final = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,254}")
+"""What a release can hold as an image's reference."""
 
 
 def collect_from_layout(store: LayoutStore, ref: str | None, wish: Wish) -> CollectedImage:
@@ -37,7 +38,7 @@ def collect_from_layout(store: LayoutStore, ref: str | None, wish: Wish) -> Coll
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise broken(store.name, error) from error
     full_name = entry.annotations.get(FULL_NAME, "")
-    if isinstance(full_name, str) and _REFERENCE.fullmatch(full_name):
+    if isinstance(full_name, str) and REFERENCE.fullmatch(full_name):
         wish = replace(wish, reference=full_name)
     return collect_image(store, entry, wish)
 

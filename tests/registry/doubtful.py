@@ -20,7 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-_PASSED_ON = ("authorization", "content-type", "accept", "host")
+_PASSED_ON = ("authorization", "content-type", "accept", "host", "range")
 
 
 @dataclass
@@ -31,7 +31,8 @@ class Fault:
     part: str
     kind: str
     """A status such as 503, or ``reset``: no answer; ``half``: half of the body is read, then no answer; ``slow``: a
-    second later; ``corrupt``: another body is passed on."""
+    second later; ``corrupt``: another body is passed on; ``cut``: half of the answer's body comes back; ``altered``:
+    another body of that size comes back."""
     times: int = 1
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
@@ -83,7 +84,7 @@ class _Passing(http.server.BaseHTTPRequestHandler):
             time.sleep(1)
         elif fault and fault.kind == "corrupt":
             body = body[:-1] + bytes([body[-1] ^ 1])
-        elif fault:
+        elif fault and fault.kind not in ("cut", "altered"):
             self._answer(int(fault.kind), {"Content-Length": str(len(fault.body)), **fault.headers}, fault.body)
             return
         upstream = http.client.HTTPConnection(self.server.target, timeout=20)
@@ -91,6 +92,10 @@ class _Passing(http.server.BaseHTTPRequestHandler):
         upstream.request(self.command, self.path, body, headers)
         answer = upstream.getresponse()
         content = answer.read()
+        if fault and fault.kind in ("cut", "altered"):
+            content = content[: len(content) // 2] + (bytes([content[-1] ^ 1]) if fault.kind == "altered" else b"")
+            content += b"" if fault.kind == "cut" else bytes(int(answer.headers["Content-Length"]) - len(content))
+            self.close_connection = True
         self._answer(answer.status, dict(answer.getheaders()), content)
         upstream.close()
 
@@ -129,6 +134,7 @@ class TokenService(http.server.ThreadingHTTPServer):
     def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate, basic: str) -> None:
         super().__init__(("127.0.0.1", 0), _Giving)
         self.key, self.certificate, self.basic = key, certificate, basic
+        self.identity = "an identity token"
         self.given: list[str] = []
         self.life = 300
         self.said_life = 300
@@ -153,14 +159,23 @@ class _Giving(http.server.BaseHTTPRequestHandler):
     server: TokenService
 
     def do_GET(self) -> None:
-        query = parse_qs(urlsplit(self.path).query)
         if self.headers.get("Authorization") != f"Basic {self.server.basic}":
             self.send_error(401)
             return
+        self._give(parse_qs(urlsplit(self.path).query))
+
+    def do_POST(self) -> None:
+        form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        if form.get("refresh_token") != [self.server.identity] or form.get("grant_type") != ["refresh_token"]:
+            self.send_error(401)
+            return
+        self._give(form)
+
+    def _give(self, query: dict[str, list[str]]) -> None:
         scopes = query.get("scope", [])
         self.server.given.append(" ".join(scopes))
         token = self.server.token(query["service"][0], scopes)
-        body = json.dumps({"token": token, "expires_in": self.server.said_life}).encode()
+        body = json.dumps({"token": token, "access_token": token, "expires_in": self.server.said_life}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -1,0 +1,1 @@
+"""Images and charts out of registries, by the OCI distribution protocol."""
