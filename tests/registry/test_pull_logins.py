@@ -17,7 +17,8 @@ from bundler.collect.registry.login import Credentials
 from installer.errors import SealiftError
 from installer.registry.login import Login
 
-from .conftest import LOGIN, Authority, Distribution, Start
+from .authority import Authority
+from .conftest import LOGIN, Distribution, Start
 from .doubtful import Fault, Proxy, TokenService, serving
 from .pulling import QUICK, Pull, Pushed, content, docker_config
 

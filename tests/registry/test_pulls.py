@@ -14,8 +14,9 @@ import pytest
 from bundler.collect.registry.session import Session
 from installer.errors import SealiftError
 
+from .authority import Authority
 from .cargo import MIB
-from .conftest import Authority, Distribution, Start
+from .conftest import Distribution, Start
 from .doubtful import Fault, Proxy, serving
 from .pulling import LARGE, QUICK, Pull, Pushed, content
 
