@@ -1,9 +1,12 @@
-"""Makes the root of trust: TUF root metadata whose four fixed roles stand for ours (see installer.bundle.trust)."""
+"""Makes roots of trust: TUF root metadata whose four fixed roles stand for ours (see installer.bundle.rootfile).
+
+A root is drafted, then signed by each of its people where their key is, in any order; so is the one that follows it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -20,6 +23,7 @@ from installer.bundle.rootfile import EXTENSION, NAME_FIELD
 from installer.bundle.signature import key_fingerprint
 from installer.bundle.signers import IDENTITY_KEYTYPE, IDENTITY_SCHEME
 from installer.bundle.trust import ANY_PRODUCT, ROLES, Identity, PublicKey, Requirement, TrustPolicy
+from installer.bundle.trust import Role as Rule
 from installer.bundle.tufroot import IdentityKey
 from installer.errors import SealiftError
 
@@ -37,6 +41,7 @@ class RootPlan:
     """Who may sign what. Installer and permits follow the releases unless keys of their own are named.
 
     Identities may sign releases and programs, never permits: those must hold without any log or timestamp.
+    ``root`` are further holders of the root key, who sign later; thresholds of 0 are those of the releases, or 1.
     """
 
     release: Sequence[Named]
@@ -49,49 +54,114 @@ class RootPlan:
     requirements: Sequence[Requirement] = ()
     expired: Literal["warn", "refuse"] = "warn"
     keyless: Mapping[str, Any] | None = None
+    root: Sequence[NamedKey] = ()
+    installer_threshold: int = 0
+    permit_threshold: int = 0
+    version: int = 1
+
+    def rules(self) -> dict[str, Rule]:
+        """The four roles, by our names."""
+        permit = self.permit or [key for key in self.release if isinstance(key, PublicKey)]
+        return {
+            "root": _rule(self.root, self.root_threshold),
+            "release": _rule(self.release, self.threshold),
+            "installer": _rule(
+                self.installer or self.release,
+                self.installer_threshold or (1 if self.installer else self.threshold),
+            ),
+            "permit": _rule(permit, self.permit_threshold or (1 if self.permit else self.threshold)),
+        }
+
+    @classmethod
+    def of(cls, policy: TrustPolicy) -> RootPlan:
+        """What would make the same root again."""
+        rules, own = policy.roles, policy.root_role or Rule((), 1)
+        return cls(
+            release=rules["release"].signers,
+            threshold=rules["release"].threshold,
+            root_threshold=own.threshold,
+            installer=rules["installer"].signers,
+            permit=rules["permit"].keys,
+            product=policy.product or ANY_PRODUCT,
+            epoch=policy.epoch,
+            requirements=policy.requirements,
+            expired=policy.expired,
+            keyless=policy.keyless,
+            root=own.keys,
+            installer_threshold=rules["installer"].threshold,
+            permit_threshold=rules["permit"].threshold,
+            version=policy.root_version,
+        )
 
 
-def make_root(plan: RootPlan, root_keys: Sequence[KeySigner], expires: datetime) -> bytes:
-    """The bytes of a ``root.json`` of version 1, signed by every one of ``root_keys``.
+def make_root(
+    plan: RootPlan, root_keys: Sequence[KeySigner], expires: datetime, also: Sequence[KeySigner] = ()
+) -> bytes:
+    """The bytes of a root that ``root_keys`` hold and have all signed, and ``also`` have (those of the root before).
 
     Same plan and keys, same bytes. Raises ``root-invalid`` (2) for thresholds that can't be met and repeated keys.
     """
-    keys_of_releases = [key for key in plan.release if isinstance(key, PublicKey)]
-    holders: dict[str, tuple[Sequence[Named], int]] = {
-        "root": ([NamedKey(key.spki, key.name) for key in root_keys], plan.root_threshold),
-        ROLES["release"]: (plan.release, plan.threshold),
-        ROLES["installer"]: (plan.installer or plan.release, 1 if plan.installer else plan.threshold),
-        ROLES["permit"]: (plan.permit or keys_of_releases, 1 if plan.permit else plan.threshold),
-    }
-    for role, (keys, threshold) in holders.items():
-        _check_role({ours: tuf for tuf, ours in ROLES.items()}.get(role, role), keys, threshold)
-    for one in plan.requirements:
-        _check_role(one.name, one.rule.signers, one.rule.threshold)
-    groups = [*(keys for keys, _ in holders.values()), *(one.rule.signers for one in plan.requirements)]
-    all_keys = {key.fingerprint.hex: key for keys in groups for key in keys}
+    named = [PublicKey(key.spki, key.name) for key in root_keys]
+    raw = sign_root(draft_root(replace(plan, root=[*named, *plan.root]), expires), [*root_keys, *also])
+    TrustPolicy.from_root(raw, "the new root")
+    return raw
+
+
+def draft_root(plan: RootPlan, expires: datetime) -> bytes:
+    """A root that nobody has signed yet. Raises ``root-invalid`` (2)."""
+    rules = plan.rules()
+    for name, rule in (*((f"{name} role", rule) for name, rule in rules.items()), *_named(plan.requirements)):
+        _check_rule(name, rule)
+    holders = [*rules.values(), *(one.rule for one in plan.requirements)]
+    all_keys = {key.fingerprint.hex: key for rule in holders for key in rule.signers}
     root = Root(
-        version=1,
+        version=plan.version,
         spec_version=SPEC_VERSION,
         expires=expires.astimezone(UTC).replace(microsecond=0, tzinfo=UTC),
         keys={keyid: _tuf_key(key) for keyid, key in all_keys.items()},
         roles={
-            role: Role([key.fingerprint.hex for key in keys], threshold) for role, (keys, threshold) in holders.items()
+            ROLES.get(name, name): Role([key.fingerprint.hex for key in rule.signers], rule.threshold)
+            for name, rule in rules.items()
         },
         consistent_snapshot=False,
         unrecognized_fields={EXTENSION: _extension(plan)},
     )
-    metadata: Metadata[Root] = Metadata(root)
-    for signer in root_keys:
+    return _bytes(Metadata(root))
+
+
+def sign_root(raw: bytes, signers: Iterable[KeySigner]) -> bytes:
+    """``raw``, signed by ``signers`` too. Signatures are sorted by keyid: one spelling for the same people."""
+    metadata: Metadata[Root] = Metadata.from_bytes(raw)
+    for signer in signers:
         keyid = key_fingerprint(signer.spki).hex
         metadata.signatures[keyid] = Signature(keyid, signer.sign(metadata.signed_bytes).hex())
-    raw = metadata.to_bytes(JSONSerializer(compact=False))
-    TrustPolicy.from_root(raw, "the new root")
-    return raw
+    metadata.signatures = dict(sorted(metadata.signatures.items()))
+    return _bytes(metadata)
 
 
 def fingerprint(raw: bytes) -> Digest:
     """How a root file is called when it is provisioned: the digest of its bytes."""
     return Digest.of(raw)
+
+
+def save_root(path: Path, raw: bytes) -> None:
+    """Write a new root. Raises ``output-exists`` (2): a root that has been given out never changes."""
+    if path.exists():
+        raise SealiftError("output-exists", f"{path} exists: a root is never overwritten", hint="choose another --out")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_new(path, raw)
+
+
+def _rule(keys: Sequence[Named], threshold: int) -> Rule:
+    return Rule(
+        tuple(key for key in keys if isinstance(key, PublicKey)),
+        threshold,
+        tuple(key for key in keys if isinstance(key, Identity)),
+    )
+
+
+def _named(requirements: Iterable[Requirement]) -> list[tuple[str, Rule]]:
+    return [(f"requirement {one.name}", one.rule) for one in requirements]
 
 
 def _extension(plan: RootPlan) -> dict[str, Any]:
@@ -112,14 +182,14 @@ def _requirement(one: Requirement) -> dict[str, Any]:
     return {"name": one.name, "role": one.role, **channels, "threshold": one.rule.threshold, "keys": keys}
 
 
-def _check_role(name: str, keys: Sequence[Named], threshold: int) -> None:
-    distinct = len({key.fingerprint for key in keys})
-    if distinct != len(keys):
-        raise SealiftError("root-invalid", f"the {name} role names one key twice", hint="name each key once")
-    if not 1 <= threshold <= distinct:
+def _check_rule(name: str, rule: Rule) -> None:
+    distinct = len({key.fingerprint for key in rule.signers})
+    if distinct != len(rule.signers):
+        raise SealiftError("root-invalid", f"the {name} names one key twice", hint="name each key once")
+    if not 1 <= rule.threshold <= distinct:
         raise SealiftError(
             "root-invalid",
-            f"the {name} role has {distinct} keys: a threshold of {threshold} is not possible",
+            f"the {name} has {distinct} keys: a threshold of {rule.threshold} is not possible",
             hint=f"choose one from 1 to {distinct}" if distinct else "name a key",
         )
 
@@ -133,9 +203,5 @@ def _tuf_key(key: Named) -> Key:
     return SSlibKey(key.fingerprint.hex, "ecdsa", "ecdsa-sha2-nistp256", value, {NAME_FIELD: key.name})
 
 
-def save_root(path: Path, raw: bytes) -> None:
-    """Write a new root. Raises ``output-exists`` (2): a root that has been given out never changes."""
-    if path.exists():
-        raise SealiftError("output-exists", f"{path} exists: a root is never overwritten", hint="choose another --out")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_new(path, raw)
+def _bytes(metadata: Metadata[Root]) -> bytes:
+    return metadata.to_bytes(JSONSerializer(compact=False))

@@ -9,7 +9,7 @@ Exit: 0 good, 2 usage, 3 malformed, 4 corrupt, 5 untrusted, 6 another product. T
 
 import argparse
 import base64
-import calendar
+import datetime
 import hashlib
 import json
 import re
@@ -113,7 +113,7 @@ def openssl_verifies(der, signature, message):
         key, proof = Path(folder, "key"), Path(folder, "proof")
         key.write_text(f"-----BEGIN PUBLIC KEY-----\n{base64.encodebytes(der).decode()}-----END PUBLIC KEY-----\n")
         proof.write_bytes(signature)
-        command = ["openssl", "dgst", "-sha256", "-verify", str(key), "-signature", str(proof)]
+        command = ["openssl", "dgst", "-sha256", "-verify", key, "-signature", proof]
         return subprocess.run(command, input=message, capture_output=True, check=False).returncode == 0
 
 
@@ -174,9 +174,11 @@ RELEASE = {"type": r"application/vnd\.sealift\.release\.v1\+json", "files": [FIL
 RELEASE.update(product=NAME, channel=NAME, version=VERSION, platform="linux/(amd64|arm64)")
 RELEASE.update(created="(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-[0-9]{2}T([01][0-9]|2[0-3])(:[0-5][0-9]){2}Z")
 RELEASE.update(minimum_root_version=range(1, 2**53), strategy="blue-green|rolling", deploy={"compose": PATH})
-RELEASE.update(edge={"haproxy": (None, NAME), "registry": (None, NAME)}, services=[NAME, SERVICE])
-RELEASE.update(requires={"upgrade_from": RANGE, "installer": RANGE}, entry_points=[NAME, ENTRY])
+RELEASE.update(edge=dict.fromkeys(["haproxy", "registry"], (None, NAME)), services=[NAME, SERVICE])
+RELEASE.update(requires=dict.fromkeys(["upgrade_from", "installer"], RANGE), entry_points=[NAME, ENTRY])
 RELEASE.update(inputs=[r"(?=.{1,80}$)[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*", INPUT])
+HEAD = r"packing\.json|signatures/[a-z0-9][a-z0-9._-]{0,60}\.sigstore\.json|trust/[1-9][0-9]{0,8}\.root\.json"
+CAPS = {"r": (8 * MIB, 1), "s": (64 * KIB, 32), "t": (512 * KIB, 64), "p": (64 * KIB, 1)}
 
 
 def fits(value, rule):
@@ -198,18 +200,16 @@ def fits(value, rule):
 def signed_members(release):
     """All members after packing.json, in their order: name, size, mode, sha256. Refuses what patterns cannot see."""
     demand(fits(release, RELEASE), 3, "release.json does not keep its schema")
-    days = calendar.monthrange(int(release["created"][:4]), int(release["created"][5:7]))[1]
-    demand(1 <= int(release["created"][8:10]) <= days, 3, "release.json was created on no day of the calendar")
+    datetime.date.fromisoformat(release["created"][:10])  # a ValueError where the calendar has no such day
     shown = {sign for one in release["inputs"].values() for sign in one["description"]} - {"\t", "\n"}
     demand(not {"Cc", "Cf", "Zl", "Zp"} & set(map(unicodedata.category, shown)), 3, "a text with hidden characters")
     names, images = [one["path"] for one in release["files"]], [one["name"] for one in release["images"]]
     services, entries = release["services"], release["entry_points"]
-    used = [(service["image"], images) for service in services.values()]
+    used = [("templates/" + release["deploy"]["compose"], names)] + [(s["image"], images) for s in services.values()]
     used += [(need, services) for service in services.values() for need in service["needs"]]
     used += [(one["service"], [n for n in services if services[n]["state"] != "shared"]) for one in entries.values()]
     used += [(one["entry"], [n for n in entries if entries[n]["protocol"] == "http"]) for one in release["smoke"]]
     used += [(image, [None, *images]) for image in release["edge"].values()]
-    used += [("templates/" + release["deploy"]["compose"], names)]
     demand(all(name in known for name, known in used), 3, "release.json names something that is not in it")
     demand(images == sorted(set(images)) and names == sorted(names), 3, "files or images repeated or not sorted")
     demand(len({name.lower() for name in names}) == len(names), 3, "names that differ only in case, or repeated")
@@ -239,9 +239,10 @@ def read_head(frames):
         last, block = name, frames.next(512)
         name, size = block[:100].split(b"\0")[0].decode("ascii"), int(block[124:135], 8)
         demand(size >= 0 and block == header(name, size, 0o644), 3, "a tar header with more than it needs")
-        right = r"packing\.json|signatures/[a-z0-9][a-z0-9._-]{0,60}\.sigstore\.json" if head else r"release\.json"
-        demand(re.fullmatch(right, name) and (name == "packing.json" or name > last), 3, "a member out of place")
-        demand(size <= (64 * KIB if head else 8 * MIB) and len(head) <= 33, 3, "a member above its cap, or too many")
+        right = re.fullmatch(HEAD if head else r"release\.json", name) and (name == "packing.json" or name > last)
+        demand(right, 3, "a member out of place, repeated, or not sorted")
+        cap, most = CAPS[name[0]]
+        demand(size <= cap and sum(one[0] == name[0] for one in head) < most, 3, "a member too large, or too many")
         head[name] = b"".join(frames.member(size))
     return head
 
@@ -251,8 +252,9 @@ def check(file, keys, threshold, product, say):
     frames = Frames(file)
     head = read_head(frames)
     raw, packing = head.pop("release.json"), head.pop("packing.json")
-    say(f"ok  head: release.json of {len(raw)} bytes, signatures: {len(head)}, packing.json")
-    say(f"ok  signed by {signers(raw, head.values(), keys, threshold)}")
+    signatures = [data for name, data in head.items() if name[0] == "s"]  # roots are judged by who has one
+    say(f"ok  head: release.json of {len(raw)} bytes, {len(head)} signatures and roots, packing.json")
+    say(f"ok  signed by {signers(raw, signatures, keys, threshold)}")
     release = json.loads(raw.decode("utf-8"))
     again = json.dumps(release, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode("utf-8") + b"\n"
     demand(again == raw, 3, "release.json is not in its canonical spelling, which leaves no room for repeated keys")
@@ -272,8 +274,7 @@ def check(file, keys, threshold, product, say):
     table += len(frames.seen).to_bytes(4, "little") + b"\0" + bytes.fromhex("b1ea928f")
     table = bytes.fromhex("5e2a4d18") + len(table).to_bytes(4, "little") + table
     found = file.read(len(table) + 1)
-    wrong = "the seek table ends too early, does not agree with the frames, or is followed by something"
-    demand(found == table, 4 if table.startswith(found) else 3, wrong)
+    demand(found == table, 4 if table.startswith(found) else 3, "a seek table that is cut, lies, or is not the end")
     say(f"ok  end: archive closed, seek table agrees with {len(frames.seen)} frames, nothing follows")
 
 

@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Protocol, Self
@@ -27,8 +27,10 @@ from installer.bundle.frames import (
 )
 from installer.bundle.packing import MAX_PACKING_BYTES
 from installer.bundle.release import MAX_RELEASE_BYTES
+from installer.bundle.roots import MAX_ROOTS, ROOT_NAME
 from installer.bundle.signature import MAX_SIGNATURE_BYTES, MAX_SIGNATURES, SIGNATURE_NAME
 from installer.bundle.tarheader import BLOCK, END, MODES, Header, padding, parse_header, tar_header
+from installer.bundle.trust import MAX_ROOT_BYTES
 from installer.errors import SealiftError
 
 RELEASE_MEMBER: Final = "release.json"
@@ -40,11 +42,15 @@ _TAMPERED: Final = "the media was tampered with: get another copy"
 
 @dataclass(frozen=True)
 class Head:
-    """What stands before the content: unverified bytes, each within its cap. ``signatures`` by file name."""
+    """What stands before the content: unverified bytes, each within its cap.
+
+    ``signatures`` by file name, ``roots`` by the version that they are named for.
+    """
 
     release: bytes
     signatures: dict[str, bytes]
     packing: bytes
+    roots: dict[int, bytes] = field(default_factory=dict)
 
 
 class Output(Protocol):
@@ -208,18 +214,26 @@ class BundleReader:
     def _read_head(self) -> Head:
         release = self._read_release()
         signatures: dict[str, bytes] = {}
+        roots: dict[int, bytes] = {}
+        last = ""
         while True:
             header = self.next_header()
             if header is None:
                 raise SealiftError("member-missing", f"the bundle has no {PACKING_MEMBER}", hint=_FOREIGN)
             if header.name == PACKING_MEMBER:
                 break
-            _check_signature_member(header, signatures)
-            signatures[header.name] = b"".join(self.data(header.size))
+            _check_place(header, last)
+            last = header.name
+            if root := ROOT_NAME.fullmatch(last):
+                _check_root_member(header, roots)
+                roots[int(root[1])] = b"".join(self.data(header.size))
+            else:
+                _check_signature_member(header, signatures)
+                signatures[last] = b"".join(self.data(header.size))
         _check_mode(header)
         if header.size > MAX_PACKING_BYTES:
             raise SealiftError("packing-too-large", f"packing.json is larger than {MAX_PACKING_BYTES} bytes")
-        return Head(release, signatures, b"".join(self.data(header.size)))
+        return Head(release, signatures, b"".join(self.data(header.size)), roots)
 
     def _read_release(self) -> bytes:
         try:
@@ -240,19 +254,29 @@ class BundleReader:
         return b"".join(self.data(header.size))
 
 
-def _check_signature_member(header: Header, before: Mapping[str, bytes]) -> None:
-    """``header`` stands in the head of the bundle, after the signatures in ``before``."""
-    if not SIGNATURE_NAME.fullmatch(header.name):
+def _check_place(header: Header, last: str) -> None:
+    """``header`` stands in the head of the bundle, after the signature or root called ``last``."""
+    if not SIGNATURE_NAME.fullmatch(header.name) and not ROOT_NAME.fullmatch(header.name):
         raise SealiftError("member-unexpected", f"the head of the bundle holds {header.name!r}", hint=_FOREIGN)
     _check_mode(header)
-    if header.name in before:
+    if header.name == last:
         raise SealiftError("member-repeated", f"{header.name} stands twice in the bundle", hint=_FOREIGN)
-    if before and header.name < max(before):
-        raise SealiftError("member-order", "the signatures are not sorted by name", hint=_FOREIGN)
+    if header.name < last:
+        raise SealiftError("member-order", "signatures and roots are not sorted by name", hint=_FOREIGN)
+
+
+def _check_signature_member(header: Header, before: Mapping[str, bytes]) -> None:
     if len(before) == MAX_SIGNATURES:
         raise SealiftError("signatures-too-many", f"more than {MAX_SIGNATURES} signatures", hint=_FOREIGN)
     if header.size > MAX_SIGNATURE_BYTES:
         raise SealiftError("signature-too-large", f"{header.name} is larger than {MAX_SIGNATURE_BYTES} bytes")
+
+
+def _check_root_member(header: Header, before: Mapping[int, bytes]) -> None:
+    if len(before) == MAX_ROOTS:
+        raise SealiftError("roots-too-many", f"more than {MAX_ROOTS} roots", hint=_FOREIGN)
+    if header.size > MAX_ROOT_BYTES:
+        raise SealiftError("root-too-large", f"{header.name} is larger than {MAX_ROOT_BYTES} bytes")
 
 
 def _check_mode(header: Header) -> None:

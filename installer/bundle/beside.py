@@ -20,6 +20,7 @@ from typing import Final
 from installer.bundle.archive import BundleReader
 from installer.bundle.digest import Digest
 from installer.bundle.keyless import OF_STRANGERS
+from installer.bundle.roots import current
 from installer.bundle.signature import MAX_SIGNATURE_BYTES, MAX_SIGNATURES, SIGNATURE_NAME
 from installer.bundle.trust import TrustPolicy
 from installer.bundle.verify import VerifiedRelease, verify_release
@@ -28,7 +29,7 @@ from installer.errors import ExitCode, SealiftError
 FOLDER: Final = "signatures"
 _ONE_OF_SEVERAL: Final = frozenset({"threshold-not-met", "requirement-not-met"})
 """Sound files by a trusted signer, of whom more are needed."""
-_BY_STRANGERS: Final = OF_STRANGERS | {"no-valid-signature"}
+_BY_STRANGERS: Final = OF_STRANGERS | {"no-valid-signature", "key-revoked"}
 _NOT_BY_ITSELF: Final = _ONE_OF_SEVERAL | _BY_STRANGERS
 """Those, and sound files by somebody whom another policy may trust. They are taken along."""
 _MAX_ENTRIES: Final = 4096
@@ -66,6 +67,7 @@ def verify_with_countersignatures(
 ) -> tuple[VerifiedRelease, tuple[PassedOver, ...]]:
     """As :func:`verify_release`, counting the signatures beside the file ``bundle`` too; with what did not count."""
     head = reader.head
+    policy = current(policy, head.roots)
     found = weigh(read_countersignatures(bundle), head.release, head.signatures, policy)
     try:
         return verify_release(reader, policy, found.files, now=now), found.passed_over

@@ -62,10 +62,13 @@ def read_root(raw: bytes, origin: str) -> TrustPolicy:
     """
     if len(raw) > MAX_ROOT_BYTES:
         raise SealiftError("root-too-large", f"{origin} is larger than {MAX_ROOT_BYTES} bytes")
-    extension, signers = _check_rules(parse(raw, origin), origin)
+    value = parse(raw, origin)
+    extension, signers = _check_rules(value, origin)
     if extension.keyless is not None:
         SigstoreRoot.read(extension.keyless, f"x-sealift.keyless of {origin}")
     root = _load(raw, origin)
+    if root.to_dict() != value["signed"]:  # what is signed is what python-tuf writes, not what it read
+        raise _refusal("root-malformed", origin, "something in it is not spelled as it was signed")
     roles = {name: _role(role.keyids, role.threshold, signers) for name, role in root.roles.items()}
     return TrustPolicy(
         origin=origin,

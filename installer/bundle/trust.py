@@ -29,6 +29,7 @@ __all__ = [
     "Identity",
     "PublicKey",
     "Requirement",
+    "Revoked",
     "Role",
     "Signer",
     "TrustPolicy",
@@ -69,11 +70,20 @@ class Requirement:
 
 
 @dataclass(frozen=True)
+class Revoked:
+    """Who stood in an older root and no longer does, since root ``version``."""
+
+    signer: PublicKey | Identity
+    version: int
+
+
+@dataclass(frozen=True)
 class TrustPolicy:
     """Who may sign what. ``origin`` says where the rule stands; ``product`` is None where any will do.
 
     Of a root: ``raw`` are its bytes, ``root_role`` signs the next one, ``epoch`` counts how often its holders undid a
-    fast-forward, ``expired`` says whether an expired root refuses, ``keyless`` is the trusted root of sigstore (JSON).
+    fast-forward, ``expired`` says whether an expired root refuses, ``keyless`` is the trusted root of sigstore (JSON),
+    ``revoked`` are those whom older roots named, as far as the walk has seen them.
     """
 
     origin: str
@@ -87,6 +97,7 @@ class TrustPolicy:
     keyless: Mapping[str, Any] | None = None
     root_role: Role | None = None
     raw: bytes | None = field(default=None, repr=False)
+    revoked: Mapping[Digest, Revoked] = field(default_factory=dict)
 
     def judge(
         self, role: str, payload: bytes, signatures: Mapping[str, bytes], *, channel: str | None = None
@@ -94,7 +105,7 @@ class TrustPolicy:
         """The distinct trusted signers of ``payload``. ``signatures`` are raw signature files by name.
 
         The role's threshold must be met, and every requirement of that role for ``channel`` (without one: those that
-        hold in every channel). Raises ``unsigned``, ``signature-of-another``, ``no-valid-signature``,
+        hold in every channel). Raises ``unsigned``, ``signature-of-another``, ``key-revoked``, ``no-valid-signature``,
         ``signature-wrong``, ``threshold-not-met`` or ``requirement-not-met`` (5), what :func:`parse_signature` raises
         (3), and, where nobody else has signed, what :func:`installer.bundle.keyless.signer_of` raises.
         """
@@ -116,7 +127,7 @@ class TrustPolicy:
         known = _distinct((rule, *(requirement.rule for requirement in further)))
         found = self._weigh(claimed, payload, known)
         if not found.good:
-            raise self._nobody(rule, claimed.values(), known.values(), found)
+            raise self._nobody(rule, claimed, known.values(), found, payload)
         if _met(rule, found.good) < rule.threshold:
             raise self._short("threshold-not-met", "", rule, found)
         for requirement in further:
@@ -124,6 +135,11 @@ class TrustPolicy:
                 what = f"the requirement {requirement.name} is not met: "
                 raise self._short("requirement-not-met", what, requirement.rule, found)
         return tuple(Signer.of(signer) for _, signer in sorted(found.good.items()))
+
+    def everybody(self) -> dict[Digest, PublicKey | Identity]:
+        """Everybody who may sign anything, by fingerprint."""
+        own = (self.root_role,) if self.root_role else ()
+        return _distinct((*self.roles.values(), *own, *(one.rule for one in self.requirements)))
 
     @property
     def place(self) -> str:
@@ -197,14 +213,21 @@ class TrustPolicy:
     def _nobody(
         self,
         rule: Role,
-        signatures: Iterable[SignatureFile],
+        claimed: Mapping[str, SignatureFile],
         known: Iterable[PublicKey | Identity],
         found: _Weighed,
+        payload: bytes,
     ) -> SealiftError:
-        """Why not one of ``signatures``, all of which name the right payload, counts."""
+        """Why not one of ``claimed``, all of which name the right payload, counts."""
         hint = f"{self.place} wants {_wanted(rule)}; get undamaged media signed by them"
-        if any(_hints_at(sign, signer) for sign in signatures for signer in known):
+        if any(_hints_at(sign, signer) for sign in claimed.values() for signer in known):
             return SealiftError("signature-wrong", "a signature that names a trusted key is not by that key", hint=hint)
+        gone = self._weigh(claimed, payload, {one: revoked.signer for one, revoked in self.revoked.items()}).good
+        if gone:
+            names = ", ".join(
+                f"{_name(who)}, whom root version {self.revoked[one].version} revoked" for one, who in gone.items()
+            )
+            return SealiftError("key-revoked", f"nobody whom we trust has signed this, only {names}", hint=hint)
         if found.refused:
             error = min(found.refused.values(), key=lambda error: error.id in OF_STRANGERS)
             return SealiftError(
@@ -213,7 +236,7 @@ class TrustPolicy:
                 hint=f"{error.hint}; {self.place} wants {_wanted(rule)}",
                 details=found.lines() if len(found.refused) > 1 else (),
             )
-        seen = ", ".join(sorted({claim_of(sign, short=True) for sign in signatures}))
+        seen = ", ".join(sorted({claim_of(sign, short=True) for sign in claimed.values()}))
         return SealiftError("no-valid-signature", f"nobody whom we trust has signed this (signed by {seen})", hint=hint)
 
     def _short(self, error_id: str, what: str, rule: Role, found: _Weighed) -> SealiftError:

@@ -43,3 +43,8 @@ def signs_itself(metadata: Metadata[Root]) -> bool:
     """Whether a threshold of its own root keys has signed it. Raises one of :data:`UNREADABLE`."""
     root = metadata.signed
     return root.get_root_verification_result(None, metadata.signed_bytes, metadata.signatures).verified
+
+
+def signed_by(metadata: Metadata[Root], holder: Metadata[Root]) -> set[str]:
+    """Keyids of the root keys of ``holder`` whose signature over ``metadata`` holds."""
+    return set(holder.signed.get_verification_result("root", metadata.signed_bytes, metadata.signatures).signed)

@@ -1,8 +1,8 @@
 """The one door: only this module constructs a :class:`VerifiedRelease`, and everything later demands one.
 
-Order: signatures over the raw bytes of ``release.json`` by all that the policy demands in every channel; only then its
-parsing; then the product the root names and what the policy demands for its channel; then the packing; then, member by
-member, the content against the signed list.
+Order: the roots that the media carries; signatures over the raw bytes of ``release.json`` by all that the policy
+demands in every channel; only then its parsing; then the product and the version of the root, and what the policy
+demands for the release's channel; then the packing; then, member by member, the content against the signed list.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from installer.bundle.digest import Digest
 from installer.bundle.lanes import Lane, Lanes
 from installer.bundle.packing import Packing
 from installer.bundle.release import Descriptor, File, Release
+from installer.bundle.roots import current
 from installer.bundle.tarheader import Header
 from installer.bundle.trust import Signer, TrustPolicy
 from installer.errors import SealiftError
@@ -57,7 +58,8 @@ class VerifiedRelease:
 def verify_statement(raw: bytes, signatures: Mapping[str, bytes], policy: TrustPolicy) -> VerifiedRelease:
     """Trust ``release.json`` or refuse it. Pure.
 
-    Raises the errors of :meth:`TrustPolicy.judge` and :meth:`Release.parse`, and ``wrong-product`` (6).
+    Raises the errors of :meth:`TrustPolicy.judge` and :meth:`Release.parse`, ``wrong-product`` (6) and
+    ``roots-missing`` (5).
     """
     policy.judge("release", raw, signatures)
     release = Release.parse(raw)
@@ -66,6 +68,13 @@ def verify_statement(raw: bytes, signatures: Mapping[str, bytes], policy: TrustP
             "wrong-product",
             f"a release of {release.product}, but {policy.origin} is for {policy.product}",
             hint="use the media of the product this host trusts",
+        )
+    if policy.raw is not None and policy.root_version < release.minimum_root_version:
+        raise SealiftError(
+            "roots-missing",
+            f"the release wants root version {release.minimum_root_version}, and {policy.place} is the newest here: "
+            "the roots in between were left off the media",
+            hint="get undamaged media, or the roots alone from the vendor: sealift trust update FILE…",
         )
     signers = policy.judge("release", raw, signatures, channel=release.channel)  # what only its channel demands
     return VerifiedRelease(release, raw, Digest.of(raw), dict(signatures), signers, policy, _KEY)
@@ -80,10 +89,12 @@ def verify_release(
 ) -> VerifiedRelease:
     """Trust the head of a bundle or refuse it. Nothing of the content has been read when it returns.
 
-    ``beside`` are signature files from elsewhere, by names that are not inside. Without ``now``, a root that refuses
-    once it has expired refuses. Raises ``root-expired`` (5), then what :func:`verify_statement` and
-    :meth:`Packing.parse` raise.
+    The newest root that the media leads to is the one that counts; it stands in the result. ``beside`` are signature
+    files from elsewhere, by names that are not inside. Without ``now``, a root that refuses once it has expired
+    refuses. Raises what :func:`~installer.bundle.roots.walk` raises, ``root-expired`` (5), then what
+    :func:`verify_statement` and :meth:`Packing.parse` raise.
     """
+    policy = current(policy, reader.head.roots)
     policy.refuse_expired(now)
     verified = verify_statement(reader.head.release, {**beside, **reader.head.signatures}, policy)
     Packing.parse(reader.head.packing)

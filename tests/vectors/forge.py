@@ -25,6 +25,7 @@ from installer.bundle.digest import Digest
 from installer.bundle.frames import FRAME_DATA, FrameSpan, compress_frame, raw_frame, seek_table
 from installer.bundle.packing import Packing
 from installer.bundle.release import RELEASE_TYPE
+from installer.bundle.roots import root_member
 from installer.bundle.signature import sigstore_bundle
 from installer.bundle.strictjson import canonical
 from installer.bundle.tarheader import END, padding, tar_header
@@ -63,14 +64,16 @@ ROOT, RELEASE, SECOND, STRANGER, INSTALLER = (
 )
 
 
-def root_of(*release: Key, expires: datetime = EXPIRES, **fields: Any) -> bytes:
-    """A root of trust for these release keys; ``fields`` are others of its plan."""
+def root_of(
+    *release: Key, expires: datetime = EXPIRES, by: tuple[Key, ...] = (), also: tuple[Key, ...] = (), **fields: Any
+) -> bytes:
+    """A root of trust for these release keys, held by ``by``; ``also`` sign it. ``fields`` are others of its plan."""
     plan = RootPlan(
         [NamedKey(key.spki, key.name) for key in release],
         installer=[NamedKey(INSTALLER.spki, "installer")],
         **{"product": "p", **fields},
     )
-    return make_root(plan, [ROOT], expires)
+    return make_root(plan, by or [ROOT], expires, also)
 
 
 def demands(name: str, *keys: Key, threshold: int = 1, channels: frozenset[str] | None = None) -> Requirement:
@@ -120,6 +123,7 @@ class Forge:
     value: dict[str, Any] = field(default_factory=dict)
     raw: bytes | None = None
     packing: bytes = field(default_factory=lambda: Packing().to_bytes())
+    roots: dict[int, bytes] = field(default_factory=dict)
     edit_signatures: Callable[[dict[str, bytes]], dict[str, bytes]] | None = None
 
     def __post_init__(self) -> None:
@@ -142,7 +146,8 @@ class Forge:
 
     def members(self) -> list[Member]:
         """Head and content, in order; ``content`` keeps the order of the signed list."""
-        head = {"release.json": self.statement, **self.signatures, "packing.json": self.packing}
+        roots = dict(sorted((root_member(version), raw) for version, raw in self.roots.items()))
+        head = {"release.json": self.statement, **self.signatures, **roots, "packing.json": self.packing}
         modes = {file["path"]: int(file["mode"], 8) for file in small_product()[1]["files"]}
         return [
             *(Member(name, data) for name, data in head.items()),

@@ -349,6 +349,7 @@ ROOTS = [
     Vector("root-product-gone", "a root that names no product", "root-malformed", good, rooted(lambda v: v["signed"].pop("x-sealift"))),
     Vector("root-product-number", "a product that is a number", "root-malformed", good, rooted(lambda v: v["signed"]["x-sealift"].update(product=1))),
     Vector("root-expiry-garbage", "an expiry that is none", "root-malformed", good, rooted(lambda v: v["signed"].update(expires="never"))),
+    Vector("root-expiry-small-letters", "an expiry in small letters, which the library takes for the same", "root-malformed", good, root_raw(lambda b: b.replace(b"T00:00:00Z", b"t00:00:00z"))),
     Vector("root-signatures-object", "signatures that are an object", "root-not-self-signed", good, rooted(lambda v: v.update(signatures={}), sign=False)),
     Vector("root-keyids-object", "keyids that are an object", "root-malformed", good, rooted(role("targets", keyids={"0" * 64: 1}))),
     Vector("root-keyids-number", "keyids that are a number", "root-malformed", good, rooted(role("targets", keyids=1))),

@@ -22,13 +22,17 @@ def good_root() -> bytes:
 
 @dataclass(frozen=True)
 class Vector:
-    """A bundle, the root of trust it is judged by, and how that must end: ``error`` is None where it is accepted."""
+    """A bundle, the root of trust it is judged by, and how that must end: ``error`` is None where it is accepted.
+
+    ``needs_root``: who has only keys cannot tell, because the roots on the media decide.
+    """
 
     name: str
     what: str
     error: str | None
     make: Make
     root: Make = good_root
+    needs_root: bool = False
 
     @property
     def code(self) -> int:

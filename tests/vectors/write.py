@@ -1,8 +1,9 @@
 """``python -m tests.vectors.write DIR``: every vector as files, for verifiers that are not ours.
 
-``DIR/expected.json`` is a list of ``{"name", "what", "bundle", "root", "key", "exit_code", "error"}``; bundle, root and
-key are file names in ``DIR``. ``key`` is null where one public key cannot stand for the root (thresholds, other
-products, roots that are the subject); ``error`` is null where the bundle must be accepted.
+``DIR/expected.json`` is a list of ``{"name", "what", "bundle", "root", "key", "needs_root", "exit_code", "error"}``;
+bundle, root and key are file names in ``DIR``. ``key`` is null where one public key cannot stand for the root
+(thresholds, other products, roots that are the subject); ``needs_root`` says that roots on the media decide, so that
+who has only keys cannot tell; ``error`` is null where the bundle must be accepted.
 """
 
 from __future__ import annotations
@@ -33,13 +34,14 @@ def _written(vector: Vector, folder: Path) -> dict[str, object]:
     (folder / bundle).write_bytes(vector.make())
     name = f"root-{hashlib.sha256(root).hexdigest()[:12]}.json"
     (folder / name).write_bytes(root)
-    plain = root == good_root() and vector.error != "wrong-product"
+    plain = root == good_root() and vector.error != "wrong-product" and not vector.needs_root
     return {
         "name": vector.name,
         "what": vector.what,
         "bundle": bundle,
         "root": name,
         "key": KEY if plain else None,
+        "needs_root": vector.needs_root,
         "exit_code": vector.code,
         "error": vector.error,
     }

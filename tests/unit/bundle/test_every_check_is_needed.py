@@ -12,8 +12,8 @@ from tests.vectors.disarm import Check, checks, disarmed
 from tests.vectors.judge import verdict
 
 MODULES = (
-    "archive", "fields", "frames", "packing", "paths", "problems", "release", "rootfile", "signature", "signers",
-    "strictjson", "tarheader", "trust", "verify",
+    "archive", "fields", "frames", "packing", "paths", "problems", "release", "rootfile", "roots", "signature",
+    "signers", "strictjson", "tarheader", "trust", "verify",
 )  # fmt: skip
 NOT_ABOUT_BYTES = {
     "archive.ArchiveWriter.member": "the writer",

@@ -9,7 +9,7 @@ from pathlib import Path
 import zstandard
 
 import installer.bundle
-from installer.bundle import archive, frames, packing, release, signature, tarheader, trust
+from installer.bundle import archive, frames, packing, release, roots, signature, tarheader, trust
 from installer.bundle.fields import Closed
 from installer.bundle.release import ROLE_FOLDER, Release
 from installer.errors import ERRORS
@@ -55,6 +55,8 @@ def test_names_the_caps_that_the_reader_holds() -> None:
 
     assert number(caps["release.json"]) == release.MAX_RELEASE_BYTES
     assert number(caps["signatures/<name>.sigstore.json"]) == signature.MAX_SIGNATURE_BYTES
+    assert number(caps["trust/<version>.root.json"]) == trust.MAX_ROOT_BYTES
+    assert "64 at most" in section("### Members, in this order") and roots.MAX_ROOTS == 64
     assert number(caps["packing.json"]) == packing.MAX_PACKING_BYTES
     assert "32 at most" in section("### Members, in this order") and signature.MAX_SIGNATURES == 32
     assert "at most 512 KiB" in section("### The root of trust") and trust.MAX_ROOT_BYTES == 512 * 1024
@@ -65,8 +67,8 @@ def test_names_the_caps_that_the_reader_holds() -> None:
 
 def test_names_the_members_that_the_writer_writes_in_that_order() -> None:
     rows = [row[0].strip("`") for row in cells(section("### Members, in this order"))]
-    assert rows[0] == archive.RELEASE_MEMBER and rows[2] == archive.PACKING_MEMBER
-    folders = cells(section("### Members, in this order"))[3][1]
+    assert rows[0] == archive.RELEASE_MEMBER and rows[3] == archive.PACKING_MEMBER
+    folders = cells(section("### Members, in this order"))[4][1]
     assert {f"`{folder}`" for folder in ROLE_FOLDER.values()} <= set(folders.replace(",", " ").split())
 
 
