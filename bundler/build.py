@@ -23,15 +23,17 @@ from bundler.collect.sources import ImageSource, parse_source
 from bundler.git import read_checkout
 from bundler.program import build_program
 from bundler.recipe import Program, Recipe, fill, find_manifest, load_recipe
+from bundler.reuse import Reuse
 from bundler.sign import KeyFile, Passphrase, load_keys
 from bundler.version import Checkout, Version, check_version
-from bundler.write import write_bundle
-from installer.bundle.archive import BundleReader
+from bundler.write import Writer
+from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.digest import Digest
 from installer.bundle.trust import PublicKey, Role, TrustPolicy
 from installer.bundle.verify import check_content, verify_release
 from installer.errors import SealiftError
 from installer.talk import Talk
+from installer.talk import size as in_words
 
 FAT32_LIMIT = 2**32 - 1
 
@@ -49,6 +51,7 @@ class Request:
     output: Path = Path("dist")
     force: bool = False
     jobs: int | None = None
+    reuse: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,8 +145,13 @@ def build(request: Request, passphrase: Passphrase, talk: Talk) -> Built:
                 media.refuse_other_release(kit, raw)
             signatures = {f"signatures/{key.name}.sigstore.json": key.signature_file(raw) for key in keys}
             bundle = folder / media.bundle_name(assembly.release)
-            with talk.progress("writing the bundle", assembly.size) as meter:
-                written = write_bundle(bundle, assembly, signatures, meter.advance, jobs=request.jobs)
+            with Reuse(_earlier(request, the_draft, folder)) as reuse:
+                writer = Writer(jobs=request.jobs, reuse=reuse, warn=talk.warn)
+                with talk.progress("writing the bundle", assembly.size) as meter:
+                    written = writer.write(bundle, assembly, signatures, meter.advance)
+                if reuse.bytes_taken:
+                    talk.say(f"took {in_words(reuse.bytes_taken)} out of earlier bundles")
+            (folder / media.LEFTOVER).unlink(missing_ok=True)
         _check(bundle, keys)
         digest, size = Digest.of(raw), written.size
         known = {bundle.name: written.sha256}
@@ -196,6 +204,14 @@ def collect_files(the_draft: Draft, program: FileContent | None) -> Iterator[fil
     if program is not None:
         # Its payload is compressed already, though it begins as a shell script.
         yield files.collect_file(files.PROGRAM_PATH, "program", program, executable=True, packed=True)
+
+
+def _earlier(request: Request, the_draft: Draft, folder: Path) -> list[Path]:
+    """Bundles to take blobs from: those that were named, then those that are there. Raises ``not-a-bundle`` (3)."""
+    named = [locate_bundle(path) for path in request.reuse]
+    for path in named:
+        BundleReader(path).close()
+    return [*named, *media.earlier_bundles(request.output, the_draft.recipe.product, folder)]
 
 
 def _check(bundle: Path, keys: Sequence[KeyFile]) -> None:

@@ -147,13 +147,18 @@ def build(
     jobs: Annotated[
         int | None, typer.Option("--jobs", min=1, max=16, help="threads that compress; else one a core, 4 at most")
     ] = None,
+    reuse: Annotated[
+        list[Path] | None, typer.Option("--reuse", metavar="BUNDLE", help="take blobs from it, as from those in DIR")
+    ] = None,
 ) -> None:
     """Make the signed bundle and its media folder, DIR/PRODUCT-vVERSION/."""
     from bundler import build as building
     from bundler import check as checking
 
     talk: Talk = context.obj
-    request = building.Request(version, Path(), manifest, tuple(key or ()), platform, installer, output, force, jobs)
+    request = building.Request(
+        version, Path(), manifest, tuple(key or ()), platform, installer, output, force, jobs, tuple(reuse or ())
+    )
     if dry_run and check is not None:
         raise SealiftError("bad-option", "--dry-run and --check are two different questions", hint="ask one at a time")
     if check is not None:

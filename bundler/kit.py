@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import hashlib
 import os
 import shutil
@@ -13,13 +14,15 @@ from typing import Final
 
 from bundler.durable import write_new
 from bundler.sign import Signer
-from bundler.write import PARTIAL
+from bundler.write import PARTIAL, goes_on
 from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.release import Release
 from installer.durable import sync_folder
 from installer.errors import SealiftError
 
 PROGRAM: Final = "install"
+BUNDLE: Final = ".bundle.tar.zst"
+LEFTOVER: Final = "leftover"
 SUMS: Final = "SHA256SUMS"
 README: Final = "README.txt"
 _TEMPLATE: Final = Path(__file__).with_name("operator_readme.txt.j2")
@@ -32,19 +35,22 @@ def kit_name(product: str, version: str) -> str:
 
 def bundle_name(release: Release) -> str:
     """The bundle's file name."""
-    return f"{release.product}-{release.version}-{release.platform.replace('/', '-')}.bundle.tar.zst"
+    return f"{release.product}-{release.version}-{release.platform.replace('/', '-')}{BUNDLE}"
 
 
 @contextmanager
 def partial_kit(output: Path, name: str) -> Iterator[Path]:
     """A folder beside the final one to build in; removed at the end of the block unless :func:`publish` moved it.
 
-    What a killed build left is removed first. Raises ``locked`` (8) while another build of the same kit runs.
+    Of what a killed build left, the bundle is kept as :data:`LEFTOVER`, to take blobs from; the rest is removed first.
+    When the block is interrupted, or a source does not answer, what there is of the bundle stays for the next build.
+    Raises ``locked`` (8) while another build of the same kit runs.
     """
     output.mkdir(parents=True, exist_ok=True)
     folder = output / f"{name}{PARTIAL}"
     folder.mkdir(exist_ok=True)
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    useful = False
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -54,13 +60,25 @@ def partial_kit(output: Path, name: str) -> Iterator[Path]:
         if not free:
             raise SealiftError("locked", f"another build works in {folder}", hint="let it end first")
         try:
-            _empty(folder)
+            _tidy(folder)
             yield folder
+        except BaseException as error:
+            useful = goes_on(error)
+            raise
         finally:
-            if _is_at(handle, folder):
+            if _is_at(handle, folder) and not (useful and _tidy(folder)):
                 shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(handle)
+
+
+def earlier_bundles(output: Path, product: str, folder: Path) -> list[Path]:
+    """Bundles that a build in ``folder`` may take blobs from: what was begun there, then kits, newest first."""
+    kits = output.glob(f"{glob.escape(product)}-v*/{glob.escape(product)}-*{BUNDLE}")
+    whole = (path for path in kits if path.parent.suffix != PARTIAL)
+    found = sorted(whole, key=lambda path: path.stat().st_mtime_ns)
+    leftover = folder / LEFTOVER
+    return [*([leftover] if leftover.exists() else []), *reversed(found)]
 
 
 def refuse_other_release(kit: Path, raw: bytes) -> None:
@@ -157,12 +175,18 @@ def _is_at(handle: int, folder: Path) -> bool:
         return False
 
 
-def _empty(folder: Path) -> None:
+def _tidy(folder: Path) -> bool:
+    """Remove all but the largest bundle that was begun, which becomes :data:`LEFTOVER`; whether there is one."""
+    begun = [folder / LEFTOVER, *folder.glob(f"*{BUNDLE}*")]
+    kept = max((path for path in begun if path.is_file()), key=lambda path: path.stat().st_size, default=None)
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-        else:
+        elif path != kept:
             path.unlink()
+    if kept is not None:
+        kept.rename(folder / LEFTOVER)
+    return kept is not None
 
 
 def _sha256(path: Path) -> str:

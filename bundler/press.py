@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import BinaryIO, Final, Self
 
 from installer.bundle.archive import ArchiveWriter, Output, encode
-from installer.bundle.frames import Buffer
+from installer.bundle.frames import Buffer, Frame
 from installer.bundle.tarheader import END
 
 MOST_JOBS: Final = 16
@@ -79,6 +79,11 @@ class Press(ArchiveWriter):
         else:
             frame = self._encoders.submit(encode, [b"".join(pieces)], packed=False)
         self._writer.submit(self._write, [(frame.result, size)])
+
+    def _carry(self, frame: Frame) -> None:
+        self._flush()
+        self._room()
+        self._writer.submit(self._write, [(partial(list, frame.parts), frame.content)])
 
     def _flush(self) -> None:
         """Hand over the small frames that were encoded here."""

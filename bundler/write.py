@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from bundler.assemble import Assembly, Part
 from bundler.press import Hashed, Press, default_jobs
+from bundler.reuse import Earlier, Reuse, mark_encoder
 from installer.bundle.archive import PACKING_MEMBER, RELEASE_MEMBER, ArchiveWriter
+from installer.bundle.frames import Frame
+from installer.bundle.lanes import Lane, Lanes
 from installer.bundle.packing import Packing
 from installer.bundle.release import Descriptor, File
 from installer.durable import sync_folder
-from installer.errors import SealiftError
+from installer.errors import ExitCode, SealiftError
 
 PARTIAL = ".partial"
 
@@ -32,53 +37,150 @@ def write_bundle(
     assembly: Assembly,
     signatures: Mapping[str, bytes],
     progress: Callable[[int], None] = lambda _: None,
-    *,
-    jobs: int | None = None,
 ) -> Written:
-    """Write ``path``; ``signatures`` are signature files by member name, ``jobs`` the threads that compress.
+    """As :meth:`Writer.write`, all of it from its sources."""
+    return Writer().write(path, assembly, signatures, progress)
 
-    Under its final name the file is whole or not there. Raises ``digest-mismatch`` or ``media-changed`` (4) for
-    content that is not what was collected, ``disk-full`` (7).
-    """
-    partial = path.with_name(path.name + PARTIAL)
+
+class Writer:
+    """How bundles get written: ``jobs`` threads that compress, and earlier bundles to take blobs from."""
+
+    def __init__(
+        self, *, jobs: int | None = None, reuse: Reuse | None = None, warn: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._jobs, self._reuse, self._warn = jobs or default_jobs(), reuse or Reuse(()), warn
+
+    def write(
+        self,
+        path: Path,
+        assembly: Assembly,
+        signatures: Mapping[str, bytes],
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> Written:
+        """Write ``path``; ``signatures`` are signature files by member name.
+
+        Under its final name the file is whole or not there. Raises ``digest-mismatch`` or ``media-changed`` (4) for
+        content that is not what was collected, ``disk-full`` (7).
+        """
+        draft = path.with_name(path.name + PARTIAL)
+        try:
+            with draft.open("wb") as out:
+                mark_encoder(out.fileno())
+                written = self._attempt(out, assembly, signatures, progress)
+                out.flush()
+                os.fsync(out.fileno())
+            draft.rename(path)
+        except BaseException as error:
+            if not goes_on(error):
+                draft.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+        return written
+
+    def _attempt(
+        self, out: BinaryIO, assembly: Assembly, signatures: Mapping[str, bytes], progress: Callable[[int], None]
+    ) -> Written:
+        """Write all of it; once more from the beginning without an earlier bundle that turned out to be damaged."""
+        while True:
+            hashed, done = Hashed(out), Progress(progress)
+            try:
+                with Press(hashed, self._jobs) as press:
+                    self._members(press, assembly, signatures, done)
+                return Written(press.written, hashed.sha256)
+            except _Damaged as damaged:
+                self._warn(
+                    f"{damaged.earlier.reader.path} is damaged, so nothing is taken from it: {damaged.why.message}"
+                )
+                self._reuse.drop(damaged.earlier)
+                done.take_back()
+                out.seek(0)
+                out.truncate()
+
+    def _members(
+        self, archive: ArchiveWriter, assembly: Assembly, signatures: Mapping[str, bytes], done: Progress
+    ) -> None:
+        raw = assembly.release.to_bytes()
+        archive.member(RELEASE_MEMBER, len(raw), [raw])
+        for name, signature in sorted(signatures.items()):
+            archive.member(name, len(signature), [signature])
+        packing = Packing().to_bytes()
+        archive.member(PACKING_MEMBER, len(packing), [packing])
+        for name, member in assembly.release.members():
+            part = assembly.parts[name]
+            mode = int(member.mode, 8) if isinstance(member, File) else 0o644
+            earlier = self._reuse.find(name, member, part) if isinstance(member, Descriptor) else None
+            if earlier is not None:
+                _again(archive, name, member, part, earlier, done)
+            else:
+                chunks = _checked(name, member, part.content.chunks(), done.advance)
+                archive.member(name, member.size, chunks, mode=mode, compressed=part.packed)
+        archive.close()
+
+
+def goes_on(error: BaseException) -> bool:
+    """Whether what is there of a bundle helps the next build: after a kill, or a source that did not answer."""
+    return isinstance(error, KeyboardInterrupt) or (
+        isinstance(error, SealiftError) and error.exit_code is ExitCode.SERVICE
+    )
+
+
+@dataclass
+class Progress:
+    """Counts content bytes, and can take them back."""
+
+    tell: Callable[[int], None]
+    done: int = 0
+
+    def advance(self, count: int) -> None:
+        """So many more bytes."""
+        self.done += count
+        self.tell(count)
+
+    def take_back(self) -> None:
+        """From the beginning again."""
+        self.tell(-self.done)
+        self.done = 0
+
+
+class _Damaged(Exception):
+    """An earlier bundle does not hold what it says."""
+
+    def __init__(self, earlier: Earlier, why: SealiftError) -> None:
+        super().__init__(earlier, why)
+        self.earlier, self.why = earlier, why
+
+
+def _again(
+    archive: ArchiveWriter, name: str, member: File | Descriptor, part: Part, earlier: Earlier, done: Progress
+) -> None:
+    """Write a blob that an earlier bundle holds: its frames as they are where only this encoder makes such frames."""
     try:
-        with partial.open("wb") as out:
-            hashed = Hashed(out)
-            with Press(hashed, jobs or default_jobs()) as press:
-                size = _write(press, assembly, signatures, progress)
-            out.flush()
-            os.fsync(out.fileno())
-        partial.rename(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-    return Written(size, hashed.sha256)
+        if part.packed or not earlier.same_encoder:
+            chunks = _checked(name, member, earlier.chunks(name, member.size), done.advance)
+            archive.member(name, member.size, chunks, compressed=part.packed)
+        else:
+            with Lanes() as lanes:
+                lane = lanes.begin(partial(_judge, name, member))
+                archive.carry(name, member.size, _hashed(earlier.frames(name, member.size), lane, done))
+                lane.close()
+    except SealiftError as error:
+        raise _Damaged(earlier, error) from error
 
 
-def _write(
-    archive: ArchiveWriter, assembly: Assembly, signatures: Mapping[str, bytes], progress: Callable[[int], None]
-) -> int:
-    raw = assembly.release.to_bytes()
-    archive.member(RELEASE_MEMBER, len(raw), [raw])
-    for name, signature in sorted(signatures.items()):
-        archive.member(name, len(signature), [signature])
-    packing = Packing().to_bytes()
-    archive.member(PACKING_MEMBER, len(packing), [packing])
-    for name, member in assembly.release.members():
-        part = assembly.parts[name]
-        mode = int(member.mode, 8) if isinstance(member, File) else 0o644
-        chunks = _checked(name, member, part, progress)
-        archive.member(name, member.size, chunks, mode=mode, compressed=part.packed)
-    archive.close()
-    return archive.written
+def _hashed(frames: Iterable[tuple[int, Frame]], lane: Lane, done: Progress) -> Iterator[Frame]:
+    for length, frame in frames:
+        lane.feed(length, frame)
+        done.advance(length)
+        yield frame
 
 
-def _checked(name: str, member: File | Descriptor, part: Part, progress: Callable[[int], None]) -> Iterator[bytes]:
-    """The bytes of a part, which must be just those that the release lists."""
+def _checked(
+    name: str, member: File | Descriptor, content: Iterable[bytes], progress: Callable[[int], None]
+) -> Iterator[bytes]:
+    """The bytes of ``content``, which must be just those that the release lists."""
     hasher = hashlib.sha256()
     left = member.size
-    for chunk in part.content.chunks():
+    for chunk in content:
         hasher.update(chunk)
         left -= len(chunk)
         if left < 0:
@@ -89,7 +191,11 @@ def _checked(name: str, member: File | Descriptor, part: Part, progress: Callabl
         raise SealiftError(
             "media-changed", f"{name} changed its size while it was read", hint="let the build end first"
         )
-    if f"sha256:{hasher.hexdigest()}" != member.digest:
+    _judge(name, member, f"sha256:{hasher.hexdigest()}")
+
+
+def _judge(name: str, member: File | Descriptor, digest: str) -> None:
+    if digest != member.digest:
         raise SealiftError(
             "digest-mismatch",
             f"{name} is not what its digest says: its source is damaged, or changed while it was read",

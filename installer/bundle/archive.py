@@ -91,6 +91,12 @@ class ArchiveWriter:
         if size:
             self._frame([*frame, bytes(padding(size))], packed=compressed)
 
+    def carry(self, name: str, size: int, frames: Iterable[Frame], *, mode: int = 0o644) -> None:
+        """Write one member out of frames that were cut and encoded as :meth:`member` does, as they are."""
+        self._frame([tar_header(name, size, mode)], packed=False)
+        for frame in frames:
+            self._carry(frame)
+
     def close(self) -> None:
         """Write the end of the archive and the seek table."""
         self._frame([END], packed=False)
@@ -104,6 +110,9 @@ class ArchiveWriter:
     def _frame(self, pieces: list[Buffer], *, packed: bool) -> None:
         """The next frame, with the bytes of ``pieces``. A subclass may leave the work to other threads."""
         self._put(encode(pieces, packed=packed), sum(map(len, pieces)))
+
+    def _carry(self, frame: Frame) -> None:
+        self._put(frame.parts, frame.content)
 
     def _put(self, parts: Iterable[Buffer], content: int) -> None:
         """Write a frame that holds ``content`` bytes."""
@@ -159,6 +168,10 @@ class BundleReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
         self._file.close()
 
     @property
@@ -199,6 +212,20 @@ class BundleReader:
         """Nothing may follow the end of the archive but the seek table."""
         with self._reading():
             self._frames.finish()
+
+    def tail(self, count: int) -> bytes:
+        """The last ``count`` bytes of the file, or all. Where reading goes on does not change."""
+        with self._reading():
+            self._file.seek(max(self.size - count, 0))
+            data = self._file.read(count)
+            self._file.seek(self.position)
+        return data
+
+    def jump(self, position: int) -> None:
+        """Go on at the frame that begins at ``position``. Not for verifying, which reads from front to back."""
+        with self._reading():
+            self._file.seek(position)
+            self._frames.position = position
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -1,0 +1,171 @@
+"""Blobs out of bundles that were written before, so that what did not change is neither fetched nor compressed again.
+
+Nothing in an earlier bundle is believed: where a blob lies is a hint, its name and size are compared, every byte is
+hashed while it passes, and one that is damaged is taken from its source after all. Only blobs are taken, and only where
+that saves something: those that their source would have to send, and those whose compressed frames can be carried over
+as they are, because the same encoder made them (else the same inputs would no longer give the same bytes).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import zstandard
+
+from bundler.assemble import Part
+from bundler.collect.content import Bytes, FileContent, Slice
+from installer.bundle.archive import BundleReader
+from installer.bundle.frames import FRAME_DATA, LEVEL, Frame
+from installer.bundle.release import Descriptor, Release
+from installer.errors import SealiftError
+
+ENCODER: Final = f"sealift frames 1, zstandard {zstandard.__version__}, zstd {zstandard.ZSTD_VERSION}, level {LEVEL}"
+_ATTRIBUTE: Final = "user.sealift.encoder"
+_ENTRY: Final = struct.Struct("<II")
+_FOOTER: Final = 9
+
+
+def mark_encoder(descriptor: int) -> None:
+    """Note in a bundle's file, not in its bytes, who compressed it; where that cannot be noted, nobody knows."""
+    with suppress(OSError):
+        os.setxattr(descriptor, _ATTRIBUTE, ENCODER.encode())
+
+
+@dataclass
+class Earlier:
+    """A bundle, whole or cut short, and where the header of each blob stands in it, by member name."""
+
+    reader: BundleReader
+    places: dict[str, tuple[int, int]]
+    """Position and size."""
+    same_encoder: bool
+    taken: set[str] = field(default_factory=set)
+
+    @classmethod
+    def open(cls, path: Path) -> Self | None:
+        """The bundle at ``path``, or None for what is none."""
+        try:
+            reader = BundleReader(path)
+        except SealiftError:
+            return None
+        try:
+            places = _places(reader)
+        except SealiftError:
+            reader.close()
+            return None
+        try:
+            same = os.getxattr(path, _ATTRIBUTE) == ENCODER.encode()
+        except OSError:
+            same = False
+        return cls(reader, places, same)
+
+    def frames(self, name: str, size: int) -> Iterator[tuple[int, Frame]]:
+        """The frames of a member, as :meth:`BundleReader.frames`. Raises what a damaged file raises."""
+        self._go(name, size)
+        yield from self.reader.frames(size)
+
+    def chunks(self, name: str, size: int) -> Iterator[bytes]:
+        """The bytes of a member."""
+        self._go(name, size)
+        yield from self.reader.data(size)
+
+    def _go(self, name: str, size: int) -> None:
+        self.reader.jump(self.places[name][0])
+        header = self.reader.next_header()
+        if header is None or (header.name, header.size) != (name, size):
+            raise SealiftError("media-changed", f"{name} is not where {self.reader.path} says", hint="build it again")
+        self.taken.add(name)
+
+
+class Reuse:
+    """The earlier bundles that a build may take blobs from. A context manager."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._bundles = [found for path in dict.fromkeys(paths) if (found := Earlier.open(path)) is not None]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for bundle in self._bundles:
+            bundle.reader.close()
+
+    def find(self, name: str, member: Descriptor, part: Part) -> Earlier | None:
+        """A bundle to take this blob from, if that is cheaper than its source."""
+        local = isinstance(part.content, Bytes | FileContent | Slice)
+        for bundle in self._bundles:
+            _, size = bundle.places.get(name, (0, -1))
+            if size == member.size and not (local and (part.packed or not bundle.same_encoder)):
+                return bundle
+        return None
+
+    def drop(self, bundle: Earlier) -> None:
+        """Take nothing from it any more."""
+        self._bundles.remove(bundle)
+        bundle.reader.close()
+
+    @property
+    def bytes_taken(self) -> int:
+        """Bytes of the blobs that came out of earlier bundles."""
+        return sum(bundle.places[name][1] for bundle in self._bundles for name in bundle.taken)
+
+
+def _places(reader: BundleReader) -> dict[str, tuple[int, int]]:
+    """By the seek table at the end; by walking through a file that has none. Raises ``release-…`` errors."""
+    members = list(Release.parse(reader.head.release).members())
+    starts = _starts(reader)
+    if starts is None:
+        return _walked(reader)
+    places: dict[str, tuple[int, int]] = {}
+    number = starts.get(reader.position)
+    order = list(starts)
+    for name, member in members:
+        if number is None or number >= len(order):
+            break
+        if isinstance(member, Descriptor):
+            places[name] = (order[number], member.size)
+        number += 1 + -(-member.size // FRAME_DATA)
+    return places
+
+
+def _starts(reader: BundleReader) -> dict[int, int] | None:
+    """Position of each frame → its number, as the seek table has it; None without one that fits the file."""
+    tail = reader.tail(_FOOTER)
+    if len(tail) < _FOOTER or tail[4:] != b"\0\xb1\xea\x92\x8f":
+        return None
+    count = int.from_bytes(tail[:4], "little")
+    length = 8 + count * _ENTRY.size + _FOOTER
+    table = reader.tail(length)
+    if len(table) != length:
+        return None
+    sizes = [compressed for compressed, _ in _ENTRY.iter_unpack(table[8:-_FOOTER])]
+    if sum(sizes) + length != reader.size:
+        return None
+    return {start: number for number, start in enumerate(accumulate(sizes, initial=0))}
+
+
+def _walked(reader: BundleReader) -> dict[str, tuple[int, int]]:
+    """What of a file that was cut short is whole, as far as its headers tell."""
+    places: dict[str, tuple[int, int]] = {}
+    with suppress(SealiftError):
+        while True:
+            start = reader.position
+            header = reader.next_header()
+            if header is None:
+                break
+            reader.skip(header.size)
+            if reader.position > reader.size:
+                break
+            if header.name.startswith("blobs/"):
+                places[header.name] = (start, header.size)
+    return places
