@@ -45,7 +45,9 @@ def test_same_archive_gives_the_same_manifest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "compress", [gzip.compress, bz2.compress, lzma.compress, zstandard.ZstdCompressor().compress], ids=str
+    "compress",
+    [gzip.compress, bz2.compress, lzma.compress, zstandard.ZstdCompressor().compress],
+    ids=["gzip", "bzip2", "xz", "zstd"],
 )
 def test_compressed_archive_is_the_same_image(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
     plain = write(tmp_path, docker_archive())
@@ -150,7 +152,9 @@ def test_refuses_what_unpacks_without_end(tmp_path: Path, monkeypatch: pytest.Mo
     assert "unpack to more than" in error.message
 
 
-@pytest.mark.parametrize("compress", [gzip.compress, lzma.compress, zstandard.ZstdCompressor().compress], ids=str)
+@pytest.mark.parametrize(
+    "compress", [gzip.compress, lzma.compress, zstandard.ZstdCompressor().compress], ids=["gzip", "xz", "zstd"]
+)
 def test_refuses_a_compressed_archive_that_is_cut_off(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
     whole = compress(tar_of(docker_archive()))
     (tmp_path / "a.tar").write_bytes(whole[: len(whole) // 2])
