@@ -22,12 +22,14 @@ from bundler.collect.images import Sources, open_sources
 from bundler.collect.sources import ImageSource, parse_source
 from bundler.git import read_checkout
 from bundler.program import build_program
+from bundler.program.signed import signatures_of
 from bundler.recipe import Program, Recipe, fill, find_manifest, load_recipe
 from bundler.reuse import Reuse
 from bundler.sign import KeyFile, Passphrase, load_keys
 from bundler.version import Checkout, Version, check_version
 from bundler.write import Writer
 from installer.bundle.archive import BundleReader, locate_bundle
+from installer.bundle.beside import PROGRAM_PATH
 from installer.bundle.digest import Digest
 from installer.bundle.trust import PublicKey, Role, TrustPolicy
 from installer.bundle.verify import check_content, verify_release
@@ -155,7 +157,8 @@ def build(request: Request, passphrase: Passphrase, talk: Talk) -> Built:
         _check(bundle, keys)
         digest, size = Digest.of(raw), written.size
         known = {bundle.name: written.sha256}
-        media.complete(folder, assembly.release, str(digest), keys, signatures, the_draft.section.text, known)
+        made = signatures_of(request.installer) if request.installer else {}
+        media.complete(folder, assembly.release, str(digest), keys, signatures, the_draft.section.text, known, made)
         media.publish(folder, kit)
     if size > FAT32_LIMIT:
         talk.warn(f"{bundle.name} is too large for a FAT32 stick (4 GiB): format the stick as exFAT or ext4")
@@ -203,7 +206,7 @@ def collect_files(the_draft: Draft, program: FileContent | None) -> Iterator[fil
     yield files.collect_file("CHANGELOG.md", "changelog", changelog, executable=False)
     if program is not None:
         # Its payload is compressed already, though it begins as a shell script.
-        yield files.collect_file(files.PROGRAM_PATH, "program", program, executable=True, packed=True)
+        yield files.collect_file(PROGRAM_PATH, "program", program, executable=True, packed=True)
 
 
 def _earlier(request: Request, the_draft: Draft, folder: Path) -> list[Path]:

@@ -245,13 +245,19 @@ def program(
     context: typer.Context,
     output: Annotated[Path, typer.Option("--output", metavar="FILE")],
     platform: PlatformOption = None,
+    key: Annotated[list[Path] | None, typer.Option("--key", help="private key of the installer role")] = None,
+    passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Build the site program alone: the one file that goes onto the media as `install`."""
+    """Build the site program alone: the one file that goes onto the media as `install`; sign it with --key."""
     from bundler.program import build_program
+    from bundler.program.signed import sign_program
 
+    talk: Talk = context.obj
+    keys = load_keys(key, _passphrase(passphrase_file, talk)) if key else []
     made = build_program(output, platform=platform or "linux/amd64", cache=wide_cache())
-    value: dict[str, object] = {"program": str(made), "size": made.stat().st_size}
-    context.obj.result(f"{made}  {size(made.stat().st_size)}", value)
+    signatures = [str(path) for path in sign_program(made, keys)]
+    value: dict[str, object] = {"program": str(made), "size": made.stat().st_size, "signatures": signatures}
+    talk.result("\n".join((f"{made}  {size(made.stat().st_size)}", *signatures)), value)
 
 
 @trust_app.command("init")

@@ -9,13 +9,18 @@ from pathlib import Path
 from typing import Final
 
 from bundler.changelog import section_for
-from bundler.collect.files import PROGRAM_PATH
 from bundler.durable import write_new
 from bundler.kit import PROGRAM
 from bundler.sign import KeySigner
 from bundler.version import Version
 from installer.bundle.archive import BundleReader, locate_bundle
-from installer.bundle.beside import FOLDER, read_countersignatures, read_signature_files
+from installer.bundle.beside import (
+    FOLDER,
+    PROGRAM_PATH,
+    PROGRAM_SIGNATURE,
+    read_countersignatures,
+    read_signature_files,
+)
 from installer.bundle.digest import Digest
 from installer.bundle.release import File, Release
 from installer.bundle.signature import MAX_SIGNATURES, key_fingerprint, parse_signature
@@ -24,7 +29,6 @@ from installer.bundle.trust import PublicKey
 from installer.errors import SealiftError
 from installer.talk import Table
 
-PROGRAM_SIGNATURE: Final = re.compile(r"install(\.[a-z0-9][a-z0-9._-]{0,60})?\.sigstore\.json")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,60}")
 _CHANGELOG: Final = "CHANGELOG.md"
 _MAX_CHANGELOG: Final = 4 * 1024 * 1024

@@ -5,11 +5,13 @@ from __future__ import annotations
 import fcntl
 import glob
 import hashlib
+import itertools
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from bundler.durable import write_new
@@ -110,27 +112,37 @@ def complete(
     signatures: dict[str, bytes],
     changes: str,
     known: Mapping[str, str],
+    program_signatures: Mapping[str, bytes] = MappingProxyType({}),
 ) -> None:
     """Add what stands beside bundle and program: signatures, readme, checksums. Everything is synced.
 
+    ``program_signatures``, by file name, were made before, and keep their names.
     ``known``: hex sha256 of files, by name, that were hashed as they were written.
     """
     program = (folder / PROGRAM).read_bytes()
     (folder / PROGRAM).chmod(0o755)
-    for number, signer in enumerate(signers):
-        extra = f".{signer.name}" if number else ""
-        write_new(folder / f"{PROGRAM}{extra}.sigstore.json", signer.signature_file(program))
+    taken = dict(program_signatures)
+    for signer in signers:
+        made = signer.signature_file(program)
+        if made not in taken.values():
+            names = (f"{PROGRAM}{extra}.sigstore.json" for extra in _extras(signer.name))
+            taken[next(name for name in names if name not in taken)] = made
+    for name, made in taken.items():
+        write_new(folder / name, made)
     (folder / "signatures").mkdir()
     for name, signature in signatures.items():
         write_new(folder / name, signature)
-    write_new(folder / README, readme(release, digest, signers, sorted(signatures), changes).encode("utf-8"))
+    key = "installer.pub" if program_signatures else "release.pub"
+    write_new(folder / README, readme(release, digest, signers, sorted(signatures), changes, key).encode("utf-8"))
     write_new(folder / SUMS, sums(folder, known).encode("utf-8"))
     _sync_file(folder / PROGRAM)
     sync_folder(folder)
 
 
-def readme(release: Release, digest: str, signers: Iterable[Signer], signatures: Sequence[str], changes: str) -> str:
-    """The operator's page. Pure."""
+def readme(
+    release: Release, digest: str, signers: Iterable[Signer], signatures: Sequence[str], changes: str, program_key: str
+) -> str:
+    """The operator's page; ``program_key`` is whose signature ``install.sigstore.json`` is. Pure."""
     # Imported here: it costs a tenth of what `bundle --help` may take, and only a build needs it.
     from jinja2 import Environment, StrictUndefined
 
@@ -147,6 +159,7 @@ def readme(release: Release, digest: str, signers: Iterable[Signer], signatures:
         first_signature=signatures[0],
         news=f"What is new in {release.version}",
         changes=changes,
+        program_key=program_key,
     )
 
 
@@ -165,6 +178,12 @@ def publish(folder: Path, kit: Path) -> None:
     folder.rename(kit)
     sync_folder(kit.parent)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _extras(name: str) -> Iterator[str]:
+    """What tells signatures of the program apart: nothing, the signer's name, that and a number."""
+    yield from ("", f".{name}")
+    yield from (f".{name}-{number}" for number in itertools.count(2))
 
 
 def _is_at(handle: int, folder: Path) -> bool:

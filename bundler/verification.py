@@ -9,11 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from bundler.collect.files import PROGRAM_PATH
-from bundler.countersign import PROGRAM_SIGNATURE
 from bundler.kit import PROGRAM
 from installer.bundle.archive import BundleReader, Head, locate_bundle
 from installer.bundle.beside import (
+    PROGRAM_PATH,
+    PROGRAM_SIGNATURE,
     Beside,
     PassedOver,
     read_signature_files,

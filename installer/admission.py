@@ -52,12 +52,11 @@ def within(version: str, wanted: str) -> bool:
 class Here:
     """What admission goes by on this host.
 
-    ``machine`` is the kernel's name for it, ``program`` our version, ``epoch`` that of the root of trust, ``kept`` the
+    ``machine`` is the kernel's name for it, ``epoch`` that of the root of trust, ``kept`` the
     digests of kept releases, ``lost`` what shows that the state was lost (empty where it was not).
     """
 
     machine: str
-    program: str
     epoch: int = 1
     kept: Collection[str] = ()
     lost: str = ""
@@ -99,7 +98,6 @@ def admit(
     Raises errors of exit code 6, ``state-lost`` (4), ``trust-went-back`` (5).
     """
     _refuse_place(release, site, here.machine)
-    _refuse_program(release, here.program)
     _refuse_path(release, product)
     _refuse_older_trust(product, here)
     refusal = state_lost(release.product, here.lost) if here.lost else _lowers(release, product, here)
@@ -145,13 +143,22 @@ def _refuse_place(release: Release, site: Site, machine: str) -> None:
         )
 
 
-def _refuse_program(release: Release, program: str) -> None:
-    wanted = release.requires.installer
-    if wanted and not within(program, wanted):
+def suffices(release: Release, program: str) -> bool:
+    """Whether ``program``, a version of ours, is new enough for the release."""
+    return release.requires.installer is None or within(program, release.requires.installer)
+
+
+def refuse_program(release: Release, program: str) -> None:
+    """Refuse a release that needs another version of ours than ``program`` (``installer-too-old``, 6).
+
+    Asked last: a newer program that came along has had its chance to take over.
+    """
+    if not suffices(release, program):
         raise SealiftError(
             "installer-too-old",
-            f"the release needs sealift {wanted}, and this is {program}",
-            hint="run the newer ./install from the same media, after checking its signature",
+            f"the release needs sealift {release.requires.installer}, and this is {program}",
+            hint="a newer sealift comes along on the media and takes over by itself once the installer role has signed "
+            "it: ask the vendor for media that bring one",
         )
 
 

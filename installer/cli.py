@@ -13,7 +13,7 @@ import typer
 
 from installer import __version__
 from installer.errors import SealiftError
-from installer.hostprogram import ensure_on_host
+from installer.hostprogram import ensure_on_host, own_program
 from installer.site import DEFAULT_SITE_FILE, DEFAULT_STATE_DIR, load_site
 from installer.talk import Table, Talk, run_cli
 
@@ -161,7 +161,7 @@ def status(context: typer.Context) -> None:
     from installer.status import observe_status, trust_status
 
     products = observe_status(_Places.state_dir, _Places.site_file)
-    show_status(context.obj, products, trust_status(_Places.state_dir))
+    show_status(context.obj, products, trust_status(_Places.state_dir), own_program())
 
 
 @app.command()
@@ -180,7 +180,8 @@ def history(context: typer.Context) -> None:
     from installer.journal import Journal
     from installer.report import show_history
 
-    show_history(context.obj, Journal(_Places.state_dir).runs())
+    journal = Journal(_Places.state_dir)
+    show_history(context.obj, journal.runs(), journal.programs())
 
 
 @app.command()

@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from installer import __version__
 from installer.admission import Admitted, Here, Presented, admit, state_lost
 from installer.bundle.release import Release
 from installer.bundle.trust import TrustPolicy
@@ -44,7 +43,6 @@ class Entrance:
             )
         here = Here(
             machine=os.uname().machine,
-            program=__version__,
             epoch=self.policy.epoch,
             kept={ref.digest for ref in list_kept(self.state_dir, self.release.product)},
             lost=lost_state(self.state_dir, self.observe),

@@ -207,6 +207,7 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "unsigned",
         "permit-role",
         "trust-went-back",
+        "program-untrusted",
         # a signature by a certificate for an identity
         "keyless-not-provisioned",
         "keyless-wrong-identity",

@@ -5,7 +5,7 @@ Rules:
   ``--help``. From then on the host's program judges every stick: the header of ``install`` starts it instead of
   unpacking its own, but for ``--help`` and ``--version``.
 - No stick replaces the host's program. The host's own does that, once it has verified that the newer one belongs to
-  the release: :func:`decide_program` says whether, :func:`adopt` does it.
+  the release, and who signed it: :mod:`installer.handover` asks :func:`decide_program`; :func:`adopt` does it.
 - Run from sources (``python -m installer``) there is no program to place, and all of these do nothing.
 
 On the host, below ``$SEALIFT_PREFIX`` (``/usr/local``)::
@@ -18,7 +18,7 @@ On the host, below ``$SEALIFT_PREFIX`` (``/usr/local``)::
 
 from __future__ import annotations
 
-import hashlib
+import fcntl
 import json
 import os
 import re
@@ -26,6 +26,8 @@ import shlex
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -40,6 +42,7 @@ from installer.errors import SealiftError
 from installer.system import run
 
 DEFAULT_PREFIX: Final = Path("/usr/local")
+_DRAFT: Final = ".new."
 _LAUNCHER: Final = """\
 #!/bin/sh
 # sealift {version}, put here by its first run; {digest}
@@ -117,33 +120,60 @@ def ensure_on_host() -> Program | None:
             hint="move it away, or set SEALIFT_PREFIX to another folder than /usr/local",
         )
     try:
-        _copy_runtime(Path(sys.prefix).resolve(), _runtime(own))
-        _point_to(own)
+        with _alone(prefix() / "lib/sealift"):
+            _copy_runtime(Path(sys.prefix).resolve(), _runtime(own))
+            _point_to(own)
     except OSError as error:
         raise _cannot_place(error) from error
     return own
 
 
-def adopt(file: Path, digest: Digest) -> Program:
-    """Make the program in ``file`` the host's own and return it; the one before stays on the disk.
+def start_of(program: Program) -> tuple[str, ...]:
+    """The first words of a command that starts a program of this host as ``sealift``."""
+    return ("/bin/sh", str(_runtime(program) / "start.sh"), "sealift")
 
-    To be called only after ``digest`` was found in a verified release and :func:`decide_program` said so. The bytes
-    are copied first and hashed as they are copied; it is the copy that unpacks itself. Raises ``program-damaged``,
-    ``permission``, ``disk-full``, ``tool-failed``.
+
+def adopt(data: bytes, version: str) -> Program:
+    """Make the program whose file has these bytes the host's own and return it; the one before stays on the disk.
+
+    To be called only for verified bytes. It unpacks itself and must say that it is ``version`` before anything leads
+    to it. After a kill at any moment ``sealift`` is the old one or the new. Raises ``program-damaged`` (4),
+    ``permission``, ``disk-full``, ``tool-failed`` (7).
     """
     home = prefix() / "lib/sealift"
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=home, prefix=".new.") as scratch:
+        with _alone(home), tempfile.TemporaryDirectory(dir=home, prefix=_DRAFT) as scratch:
             copy = Path(scratch) / "install"
-            _copy_checked(file, copy, digest)
-            wishes = {"SEALIFT_RUNTIME_DIR": str(home / "runtime"), "SEALIFT_UNPACK_ONLY": "1"}
-            folder = Path(run(Command(("/bin/sh", str(copy)), env=wishes)).out.rstrip("\n"))
-        program = _described(folder)
-        _point_to(program)
+            copy.write_bytes(data)
+            wishes = {"SEALIFT_RUNTIME_DIR": str(Path(scratch) / "runtime"), "SEALIFT_UNPACK_ONLY": "1"}
+            unpacked = Path(run(Command(("/bin/sh", str(copy)), env=wishes)).out.rstrip("\n"))
+            said = run(Command(("/bin/sh", str(unpacked / "start.sh"), "sealift", "--version"))).out.strip()
+            program = _described(unpacked)
+            if program.version != version or said != f"sealift {version}":
+                raise SealiftError(
+                    "program-damaged",
+                    f"the program is {version} by its header, {program.version} inside, and says: {said[:60]}",
+                    hint="ask the vendor for another build; the host keeps its own program",
+                )
+            _move_runtime(unpacked, _runtime(program))
+            _point_to(program)
     except OSError as error:
         raise _cannot_place(error) from error
     return program
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """One exchange of programs at a time, whatever the state dir; what a killed one left in ``home`` is gone first."""
+    home.mkdir(parents=True, exist_ok=True)
+    handle = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        for left in home.glob(f"{_DRAFT}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _described(folder: Path) -> Program:
@@ -161,7 +191,7 @@ def _copy_runtime(source: Path, target: Path) -> None:
     if (target / "start.sh").is_file():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".new.") as scratch:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=_DRAFT) as scratch:
         copy = Path(scratch) / target.name
         shutil.copytree(source, copy)
         os.sync()
@@ -173,11 +203,19 @@ def _copy_runtime(source: Path, target: Path) -> None:
                 raise
 
 
+def _move_runtime(unpacked: Path, target: Path) -> None:
+    """Give a program that was unpacked and synced its place; one that is there has the same content."""
+    if not (target / "start.sh").is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unpacked.rename(target)
+        sync_folder(target.parent)
+
+
 def _point_to(program: Program) -> None:
     """Make ``sealift`` mean this program: the link first, the launcher last."""
     home, launcher = prefix() / "lib/sealift", prefix() / "bin/sealift"
     launcher.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home, prefix=".new.") as scratch:
+    with tempfile.TemporaryDirectory(dir=home, prefix=_DRAFT) as scratch:
         link = Path(scratch) / "link"
         link.symlink_to(Path("runtime") / program.digest.hex)
         link.replace(home / program.version)
@@ -185,20 +223,6 @@ def _point_to(program: Program) -> None:
     start = shlex.quote(str(_runtime(program) / "start.sh"))
     text = _LAUNCHER.format(version=program.version, digest=program.digest, start=start)
     write_durably(launcher, text.encode(), 0o755)
-
-
-def _copy_checked(source: Path, target: Path, digest: Digest) -> None:
-    found = hashlib.sha256()
-    with source.open("rb") as reading, target.open("wb") as writing:
-        while block := reading.read(1 << 20):
-            found.update(block)
-            writing.write(block)
-    if found.hexdigest() != digest.hex:
-        raise SealiftError(
-            "program-damaged",
-            f"{source} is not the program that the release names",
-            hint="copy the media again; the host keeps its own program",
-        )
 
 
 def _cannot_place(error: OSError) -> SealiftError:

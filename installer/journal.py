@@ -19,13 +19,16 @@ from installer.bundle.strictjson import canonical
 from installer.durable import make_folder, sync_folder
 from installer.errors import SealiftError
 
-Event = Literal["begin", "step-begin", "step-done", "stopped", "failed", "undo-done", "end"]
+Event = Literal["begin", "step-begin", "step-done", "stopped", "failed", "undo-done", "end", "program"]
 _NAME: Final = "journal.jsonl"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line. ``step`` names a step of the run's plan; ``detail`` is the plan, an outcome, or the error."""
+    """One line. ``step`` names a step of the run's plan; ``detail`` is the plan, an outcome, or the error.
+
+    ``program`` belongs to no run: a newer sealift took over, noted before (``begin``) and after (``done``).
+    """
 
     run: str
     event: Event
@@ -58,6 +61,8 @@ def fold(entries: Iterable[Entry]) -> list[Run]:
     """The runs, oldest first. Pure."""
     runs: dict[str, Run] = {}
     for entry in entries:
+        if entry.event == "program":
+            continue
         if entry.event == "begin":
             runs[entry.run] = Run(entry.run, entry.at, entry.detail)
             continue
@@ -122,6 +127,10 @@ class Journal:
 
     def runs(self) -> list[Run]:
         return fold(self.entries())
+
+    def programs(self) -> list[Entry]:
+        """Each time a newer sealift took over, oldest first."""
+        return [entry for entry in self.entries() if entry.event == "program" and entry.step == "done"]
 
     def unfinished(self) -> Run | None:
         """The last run, if it was cut off or could not be taken back."""

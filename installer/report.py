@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from installer import __version__
 from installer.bundle.verify import VerifiedRelease
 from installer.errors import SealiftError
 from installer.findings import Finding, warnings_as_json
-from installer.journal import Run
+from installer.hostprogram import Program
+from installer.journal import Entry, Run
 from installer.plan import Plan
 from installer.talk import Table, Talk
 
@@ -161,8 +163,10 @@ def show_doctor(talk: Talk, found: Sequence[Finding], stop: SealiftError | None)
         raise stop
 
 
-def show_status(talk: Talk, products: Sequence[ProductStatus], trust: TrustStatus | None = None) -> None:
-    """One block per product, and how long the root of trust lasts."""
+def show_status(
+    talk: Talk, products: Sequence[ProductStatus], trust: TrustStatus | None, program: Program | None
+) -> None:
+    """One block per product, how long the root of trust lasts, and which program this is (None: from sources)."""
     value: dict[str, object] = {
         "products": [
             {
@@ -180,14 +184,17 @@ def show_status(talk: Talk, products: Sequence[ProductStatus], trust: TrustStatu
                 "pending": item.pending,
             }
             for item in products
-        ]
+        ],
+        "program": {"version": __version__, "digest": str(program.digest) if program else None},
     }
     if trust is not None:
         value["trust"] = trust.as_json()
         for finding in trust.findings:
             talk.warn(f"{finding.message} ({finding.hint})")
     if not products:
-        talk.result("\n".join(["nothing is installed here", *([trust.line()] if trust else [])]), value)
+        talk.result(
+            "\n".join([f"nothing is installed here (sealift {__version__})", *([trust.line()] if trust else [])]), value
+        )
         return
     rows = [
         (
@@ -205,15 +212,20 @@ def show_status(talk: Talk, products: Sequence[ProductStatus], trust: TrustStatu
         f"back to {item.previous or 'nothing'}{'; an unfinished run is pending' if item.pending else ''}"
         for item in products
     ]
+    titles.append(f"sealift {__version__} looks after it")
     talk.result(Table(("product", "service", "health", ""), tuple(rows), "\n".join(titles)), value)
 
 
-def show_history(talk: Talk, runs: Sequence[Run]) -> None:
-    """One line per run, newest last."""
+def show_history(talk: Talk, runs: Sequence[Run], programs: Sequence[Entry]) -> None:
+    """One line per run, newest last, and one for each newer sealift that took over."""
     plans = [(run, Plan.model_validate_json(run.intent)) for run in runs]
-    rows = tuple(
+    lines = [
         (run.began[:19], plan.headline, run.outcome or "unfinished", run.failed or run.stopped) for run, plan in plans
-    )
+    ]
+    lines += [
+        (one.at[:19], f"sealift {one.detail['to']} instead of {one.detail['from']}", "done", "") for one in programs
+    ]
+    rows = tuple(sorted(lines, key=lambda line: line[0]))
     value: dict[str, object] = {
         "runs": [
             {
@@ -229,6 +241,7 @@ def show_history(talk: Talk, runs: Sequence[Run]) -> None:
                 **({"permit": plan.permit.model_dump(mode="json", by_alias=True)} if plan.permit else {}),
             }
             for run, plan in plans
-        ]
+        ],
+        "programs": [{"at": one.at, **one.detail} for one in programs],
     }
     talk.result(Table(("when", "what", "outcome", "failed at"), rows) if rows else "nothing was done here yet", value)

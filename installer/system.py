@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from installer.carried import argv_of
 from installer.commands import Command
@@ -21,6 +23,13 @@ class Finished:
     code: int
     out: str
     err: str
+
+
+def become(argv: tuple[str, ...]) -> NoReturn:
+    """Go on as another program, in this process: the same environment, files and terminal. Raises ``OSError``."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(argv[0], argv, os.environ)  # noqa: S606
 
 
 def run(command: Command, *, stdin: bytes | None = None, check: bool = True) -> Finished:

@@ -15,6 +15,7 @@ from installer.durable import tidy
 from installer.entrance import Entrance, clock_here, refuse_lost
 from installer.errors import SealiftError
 from installer.execute import Executor, Recovered
+from installer.handover import hand_over
 from installer.journal import Journal
 from installer.lock import locked
 from installer.media import Media, open_media
@@ -73,6 +74,7 @@ def upgrade(request: Request, talk: Talk, approve: Approve, connect: Connect = c
         product = state.product(release.product, site.channel)
         entrance = Entrance(request.state_dir, state, policy, release, driver.observe)
         admitted = entrance.admit(product, site, request.permit)
+        hand_over(media, policy, request.state_dir, talk, dry_run=request.dry_run)
         findings = entrance.findings(request.permit, admitted)
         for finding in findings:
             talk.warn(f"{finding.message} ({finding.hint})")

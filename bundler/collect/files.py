@@ -14,8 +14,6 @@ from bundler.recipe import Program
 from installer.bundle.release import File, FileRole, first_problem
 from installer.errors import SealiftError
 
-PROGRAM_PATH = "program/install"
-
 
 @dataclass(frozen=True)
 class CollectedFile:

@@ -27,6 +27,9 @@ from installer.bundle.verify import VerifiedRelease, verify_release
 from installer.errors import ExitCode, SealiftError
 
 FOLDER: Final = "signatures"
+PROGRAM_PATH: Final = "program/install"
+"""Where a release lists the site program, which lies beside the bundle as ``install``, with its signatures."""
+PROGRAM_SIGNATURE: Final = re.compile(r"install(\.[a-z0-9][a-z0-9._-]{0,60})?\.sigstore\.json")
 _ONE_OF_SEVERAL: Final = frozenset({"threshold-not-met", "requirement-not-met"})
 """Sound files by a trusted signer, of whom more are needed."""
 _BY_STRANGERS: Final = OF_STRANGERS | {"no-valid-signature", "key-revoked"}

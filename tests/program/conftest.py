@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bundler.program import build_program
+from installer import __version__
 from tests.program.hosts import Host, root_filesystem
 
 HERE = Path(__file__).resolve().parent
@@ -23,6 +24,17 @@ MEMORY = Path("/dev/shm")
 def real_program(wide_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A stick with the program as it is shipped."""
     return build_program(tmp_path_factory.mktemp("real") / "install", cache=wide_cache)
+
+
+@pytest.fixture(scope="session")
+def newer_program(repository: Path, wide_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, but that it calls itself 9.9.9: only our own package is packed again."""
+    folder = tmp_path_factory.mktemp("newer")
+    package = folder / "installer"
+    shutil.copytree(repository / "installer", package, ignore=shutil.ignore_patterns("__pycache__"))
+    text = (package / "__init__.py").read_text()
+    (package / "__init__.py").write_text(text.replace(f'"{__version__}"', '"9.9.9"'))
+    return build_program(folder / "install", cache=wide_cache, package=package)
 
 
 @pytest.fixture(scope="session")

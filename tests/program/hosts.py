@@ -133,15 +133,20 @@ class Host:
         return self.scratch / "upper"
 
     def sh(
-        self, script: str, *, user: int = 0, env: Mapping[str, str] | None = None
+        self, script: str, *, user: int = 0, env: Mapping[str, str] | None = None, killed_at: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """Run a shell script on the host. Nothing that it has started is left when this returns."""
+        """Run a shell script on the host. Nothing that it has started is left when this returns.
+
+        ``killed_at``, such as ``rename:when=2``: the process that makes this system call is killed as it does.
+        """
         for folder in ("upper", "work", "root"):
             (self.scratch / folder).mkdir(exist_ok=True)
         variables = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/home/courier" if user else "/root"}
         variables |= {**self.env, **(env or {})}
         settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
         lower = ":".join(str(layer) for layer in (*self.layers, self.root))
+        call, _, when = killed_at.partition(":")
+        killed = f"strace -f --seccomp-bpf -qq -o /dev/null -e inject={call}:signal=KILL:{when}" if killed_at else ""
         lines = [
             "set -e",
             f"ROOT={shlex.quote(str(self.scratch / 'root'))}",
@@ -153,7 +158,7 @@ class Host:
             'mount -o remount,bind,ro,noexec,nosuid,nodev "$usb"',
             *self.mounts,
             f'set -- "$(command -v chroot)" --userspec={user}:{user} "$ROOT" /bin/sh -c {shlex.quote(script)}',
-            f'exec env -i {settings} "$@"',
+            f'exec {killed} env -i {settings} "$@"',
         ]
         alone = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
         alone += [] if self.networked else ["--net"]

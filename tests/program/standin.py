@@ -13,7 +13,6 @@ from pathlib import Path
 
 import installer
 from installer import __version__
-from installer.bundle.digest import Digest
 from installer.carried import argv_of
 from installer.errors import SealiftError
 from installer.hostprogram import adopt, ensure_on_host, host_program, own_program
@@ -40,8 +39,10 @@ def main(argv: list[str]) -> object:
         case ["child", *command]:
             done = subprocess.run(command, capture_output=True, text=True)
             return {"code": done.returncode, "out": done.stdout, "err": done.stderr}
-        case ["adopt", file, digest]:
-            return str(adopt(Path(file), Digest(digest)))
+        case ["--version"] if sys.argv[0] == "sealift":
+            return f"sealift {__version__}"
+        case ["adopt", file, version]:
+            return str(adopt(Path(file).read_bytes(), version))
         case ["tool", tool, *rest]:
             return main(["child", *argv_of(Path(tool)), *rest])
         case ["place"]:
@@ -53,7 +54,8 @@ def main(argv: list[str]) -> object:
 
 
 try:
-    print(json.dumps(main(sys.argv[1:])))
+    answer = main(sys.argv[1:])
+    print(answer if sys.argv[1:] == ["--version"] and isinstance(answer, str) else json.dumps(answer))
 except SealiftError as error:
     print(json.dumps({"error": error.as_json()}))
     sys.exit(int(error.exit_code))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -92,15 +91,31 @@ def test_a_stick_starts_no_program_of_somebody_else(one_host: Host, launcher: st
 
 def test_the_host_takes_over_a_newer_program_that_it_was_told_to(own_host: Host, newer: Path) -> None:
     own_host.stick = newer.parent
-    digest = hashlib.sha256(newer.read_bytes()).hexdigest()
-    assert "1.10.0" in ask(own_host, f"/usr/local/bin/sealift adopt '{MEDIA}/install' {digest}")
+    own_host.sh("mkdir -p /usr/local/lib/sealift/.new.killed/runtime")
+    assert "1.10.0" in ask(own_host, f"/usr/local/bin/sealift adopt '{MEDIA}/install' 1.10.0")
     assert ask(own_host, "/usr/local/bin/sealift")["version"] == "1.10.0"
     assert own_host.sh("ls /usr/local/lib/sealift").stdout.split() == ["1.10.0", "1.2.3", "runtime"]
 
 
-def test_the_host_refuses_a_newer_program_with_other_bytes(own_host: Host, newer: Path) -> None:
+def test_after_a_kill_at_any_moment_the_host_has_the_old_program_or_the_new(own_host: Host, newer: Path) -> None:
     own_host.stick = newer.parent
-    done = own_host.sh(f"/usr/local/bin/sealift adopt '{MEDIA}/install' {'0' * 64}")
+    adopt = f"/usr/local/bin/sealift adopt '{MEDIA}/install' 1.10.0"
+    # Each time before: the new folder gets its name, that name is on the disk, the link gets its name, the launcher.
+    for moment in ("rename:when=1", "fsync:when=1", "rename:when=1", "rename:when=2"):
+        assert own_host.sh(adopt, killed_at=moment).stdout == "", moment
+        assert ask(own_host, "/usr/local/bin/sealift")["version"] == "1.2.3", moment
+    # And after: its name is there, but not yet on the disk.
+    assert own_host.sh(adopt, killed_at="fsync:when=3").stdout == ""
+    assert ask(own_host, "/usr/local/bin/sealift")["version"] == "1.10.0"
+    assert "1.10.0" in ask(own_host, adopt)
+    assert ask(own_host, "/usr/local/bin/sealift")["version"] == "1.10.0"
+    assert own_host.sh("ls -A /usr/local/lib/sealift").stdout.split() == ["1.10.0", "1.2.3", "runtime"]
+    assert len(own_host.sh("ls -A /usr/local/lib/sealift/runtime").stdout.split()) == 2
+
+
+def test_the_host_takes_over_no_program_that_is_another_than_its_header_says(own_host: Host, newer: Path) -> None:
+    own_host.stick = newer.parent
+    done = own_host.sh(f"/usr/local/bin/sealift adopt '{MEDIA}/install' 2.10.0")
     assert (done.returncode, json.loads(done.stdout)["error"]["id"]) == (4, "program-damaged")
     assert not [path for path in own_host.written() if not (own_host.changes / path).is_dir()]
     assert ask(own_host, "/usr/local/bin/sealift")["version"] == "1.2.3"

@@ -20,13 +20,13 @@ import docker
 import pytest
 import yaml
 
+from installer import __version__
 from installer.names import Names
 from tests.products.wallboard.product import make_images, make_product, remove_images
 from tests.program.hosts import MEDIA, Host, place_client, root_filesystem
 
 pytestmark = pytest.mark.e2e
 
-HOSTS = ["bookworm", "bullseye", "libc-and-busybox"]
 SOCKET = """mkdir -p "$ROOT/run"; [ -e "$ROOT/var/run" ] || [ -L "$ROOT/var/run" ] || ln -s /run "$ROOT/var/run"
 : >"$ROOT/run/docker.sock"; mount --bind '{}' "$ROOT/run/docker.sock" """
 SAME_PLACE = """mkdir -p "$ROOT{0}"; mount --bind '{0}' "$ROOT{0}" """
@@ -35,10 +35,14 @@ LAUNCHER = "usr/local/bin/sealift"
 
 @dataclass(frozen=True)
 class Vendor:
-    """Two sticks, and the root of trust that comes by another way. The program on the second is another build."""
+    """Two sticks, and the root of trust that comes by another way.
+
+    ``signed`` is ``second`` with what the holder of the installer role added: his signature over its newer program.
+    """
 
     first: Path
     second: Path
+    signed: Path
     root: Path
 
     @property
@@ -52,22 +56,24 @@ def vendor(
     edge_images: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
     real_program: Path,
-    build_standin: Callable[[str], Path],
+    newer_program: Path,
     compose_plugin: Path,
 ) -> Iterator[Vendor]:
-    """Wallboard with a Compose of its own. The program on the second stick only answers questions about itself."""
+    """Wallboard with a Compose of its own. Programs are signed by somebody else than releases."""
     assert set(edge_images) == {"haproxy", "registry"}
     folder = tmp_path_factory.mktemp("vendor")
     repository = f"sealift-test-{random.randbytes(5).hex()}/wallboard"
     make_images(engine, repository)
-    product = make_product(folder, repository)
+    product = make_product(folder, repository, installer=True)
     manifest = folder / "manifests/wallboard/release.yaml"
     recipe = yaml.safe_load(manifest.read_text())
     recipe["tools"] = [{"name": "docker-compose", "path": str(compose_plugin)}]
     manifest.write_text(yaml.safe_dump(recipe))
-    programs = {"1.0.0": real_program, "1.1.0": build_standin("9.9.9")}
+    programs = {"1.0.0": real_program, "1.1.0": newer_program}
     first, second = (product.build(version, "--installer", str(path)) for version, path in programs.items())
-    yield Vendor(first, second, folder / "keys/root.json")
+    signed = Path(shutil.copytree(second, folder / "signed"))
+    product.bundle("sign", str(signed), "--key", "keys/installer.key")
+    yield Vendor(first, second, signed, folder / "keys/root.json")
     remove_images(engine, repository)
 
 
@@ -168,10 +174,15 @@ def place(
     assert one.on_the_engine(engine) == []
 
 
-@pytest.mark.parametrize("place", HOSTS, indirect=True)
+@pytest.mark.parametrize(
+    ("place", "signed"),
+    [("bookworm", False), ("bullseye", False), ("libc-and-busybox", True)],
+    indirect=["place"],
+)
 def test_brings_a_product_into_service_and_off_again(
-    place: Place, vendor: Vendor, engine: docker.DockerClient, tmp_path: Path
+    place: Place, signed: bool, vendor: Vendor, engine: docker.DockerClient, tmp_path: Path
 ) -> None:
+    """The program on the second stick is newer. ``signed``: in the installer role too, and so it takes over."""
     host = place.host
     assert host.sh("command -v python3 || docker compose version").returncode != 0
     assert host.sh("docker version").returncode == 0
@@ -186,15 +197,21 @@ def test_brings_a_product_into_service_and_off_again(
     runtimes = sorted((host.changes / "usr/local/lib/sealift/runtime").iterdir())
 
     a_damaged_stick_changes_nothing(place, vendor, tmp_path)
-    host.stick = vendor.second
-    assert json.loads(host.install("--version").stdout)["version"] == "9.9.9"
-    second = place.done(f"sh '{MEDIA}/install' --yes")
-    assert (second["result"], second["version"], second["previous"]) == ("installed", "1.1.0", "1.0.0")
+    host.stick = vendor.signed if signed else vendor.second
+    assert host.install("--version").stdout == "sealift 9.9.9\n"
+    assert place.done(f"sh '{MEDIA}/install' --dry-run")["result"] == "planned"
+    assert host.sh("sealift --version").stdout == f"sealift {__version__}\n"
+    code, second, talk = place.run(f"sh '{MEDIA}/install' --strategy blue-green --yes")
+    assert (code, second["result"], second["version"], second["previous"]) == (0, "installed", "1.1.0", "1.0.0"), talk
     assert second["active"] != first["active"]
     assert place.version() == "1.1.0"
-    # The program of that stick can't install anything: it was the host's own, and still is.
-    assert (host.changes / LAUNCHER).read_bytes() == launcher
-    assert sorted((host.changes / "usr/local/lib/sealift/runtime").iterdir()) == runtimes
+    if signed:
+        the_newer_program_took_over(place, vendor, talk)
+    else:
+        assert "sealift 9.9.9 of this medium was passed over (no-valid-signature)" in talk
+        assert place.done("sealift history")["programs"] == []
+        assert (host.changes / LAUNCHER).read_bytes() == launcher
+        assert sorted((host.changes / "usr/local/lib/sealift/runtime").iterdir()) == runtimes
 
     (shown,) = place.done("sealift status")["products"]
     assert (shown["version"], shown["previous"], shown["healthy"]) == ("1.1.0", "1.0.0", True)
@@ -207,6 +224,17 @@ def test_brings_a_product_into_service_and_off_again(
     left = {path for path in place.files() if path.startswith("state/")} - before
     assert {path.split("/")[1] for path in left} <= {"lock", "journal", "state.a", "state.b"}, left
     assert place.refuses("sealift rollback") == (2, "not-initialised")
+
+
+def the_newer_program_took_over(place: Place, vendor: Vendor, talk: str) -> None:
+    """With what was typed, before the upgrade; it is written down, and the older stick does not undo it."""
+    assert f"sealift 9.9.9, signed by installer, takes over from {__version__} and stays" in talk
+    (noted,) = place.done("sealift history")["programs"]
+    assert (noted["from"], noted["to"], noted["signers"][0]["name"]) == (__version__, "9.9.9", "installer")
+    stick, place.host.stick = place.host.stick, vendor.first
+    assert place.refuses(f"sh '{MEDIA}/install' --yes") == (6, "downgrade")
+    assert place.done("sealift status")["program"]["version"] == "9.9.9"
+    place.host.stick = stick
 
 
 def a_damaged_stick_changes_nothing(place: Place, vendor: Vendor, folder: Path) -> None:

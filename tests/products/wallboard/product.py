@@ -67,8 +67,11 @@ def remove_images(engine: docker.DockerClient, repository: str) -> None:
         engine.images.remove(f"{repository}:{version}", force=True)
 
 
-def make_product(root: Path, repository: str) -> Wallboard:
-    """What a stranger does: his compose file, ``bundle init``, a second version in the changelog, keys and a root."""
+def make_product(root: Path, repository: str, *, installer: bool = False) -> Wallboard:
+    """What a stranger does: his compose file, ``bundle init``, a second version in the changelog, keys and a root.
+
+    ``installer``: programs are signed by a key of their own.
+    """
     product = Wallboard(root, repository)
     compose = (HERE / "docker-compose.yaml").read_text().replace("acme/wallboard", repository)
     (root / "docker-compose.yaml").write_text(compose)
@@ -76,9 +79,10 @@ def make_product(root: Path, repository: str) -> Wallboard:
     changelog = root / "manifests/wallboard/CHANGELOG.md"
     text = changelog.read_text()
     changelog.write_text(text.replace("## [1.0.0]", "## [1.1.0] - 2026-11-20\n\n- Soup.\n\n## [1.0.0]"))
-    for name in ("release", "root"):
+    for name in ("release", "root", "installer"):
         product.bundle("keygen", "--out", "keys", "--name", name)
-    keys = ("--root-key", "keys/root.key", "--release-key", "keys/release.pub")
+    keys: tuple[str, ...] = ("--root-key", "keys/root.key", "--release-key", "keys/release.pub")
+    keys += ("--installer-key", "keys/installer.pub") if installer else ()
     product.bundle("trust", "init", *keys, "--product", "wallboard", "--out", "keys/root.json")
     return product
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bundler.trust import NamedKey, RootPlan, make_root
-from installer.admission import Admitted, Here, Presented, admit
+from installer.admission import Admitted, Here, Presented, admit, refuse_program
 from installer.bundle.digest import Digest
 from installer.bundle.release import Release
 from installer.bundle.strictjson import canonical
@@ -91,11 +91,13 @@ class Host:
 
     def admit(self, incoming: Release, leave: Permit | None = None, **more: Any) -> Permit | None:
         """Whether it would let ``incoming`` in; the permit that it needed."""
-        here = Here("x86_64", "0.1.0", self.epoch, self.kept, self.lost)
+        here = Here("x86_64", self.epoch, self.kept, self.lost)
         presented = None
         if leave is not None:
             presented = Presented(verified(leave), SITE, Clock(self.clock, self.floor), self.state.permits)
-        return admit(incoming, self.product, Site(site="here", channel=self.channel), here, presented)
+        needed = admit(incoming, self.product, Site(site="here", channel=self.channel), here, presented)
+        refuse_program(incoming, "0.1.0")
+        return needed
 
     def install(self, incoming: Release, leave: Permit | None = None) -> None:
         """Let it in and commit it."""

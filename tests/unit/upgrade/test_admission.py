@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from installer.admission import Here, admit, within
+from installer.admission import Here, admit, refuse_program, within
 from installer.bundle.release import Release
 from installer.bundle.strictjson import canonical
 from installer.errors import ExitCode, SealiftError
@@ -30,13 +30,14 @@ def ran(version: str, digest: str = "sha256:" + "1" * 64) -> ProductState:
     return ProductState(product="p", channel="stable", index=0, current=ref, marks=marks, active="blue")
 
 
-HERE = Here("x86_64", "0.1.0")
+HERE = Here("x86_64")
 NEVER = ProductState(product="p", channel="stable", index=0)
 
 
 def refused(incoming: Release, product: ProductState, site: Site | None = None, machine: str = "x86_64") -> str:
     with pytest.raises(SealiftError) as caught:
-        admit(incoming, product, site or Site(site="here"), Here(machine, "0.1.0"))
+        admit(incoming, product, site or Site(site="here"), Here(machine))
+        refuse_program(incoming, "0.1.0")
     assert caught.value.exit_code is ExitCode.INCOMPATIBLE
     assert caught.value.hint
     return caught.value.id
