@@ -188,7 +188,8 @@ def show_status(
         "program": {"version": __version__, "digest": str(program.digest) if program else None},
     }
     if trust is not None:
-        value["trust"] = trust.as_json()
+        if products:
+            value["trust"] = trust.as_json()
         for finding in trust.findings:
             talk.warn(f"{finding.message} ({finding.hint})")
     if not products:

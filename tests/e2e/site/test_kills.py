@@ -39,7 +39,7 @@ def test_finishes_an_upgrade_that_was_killed(house: Site, vendor: Vendor, step: 
     new = f"2.{STEPS.index(step)}.0"
     kit = vendor.kit(Edition(new))
     with Visitor(house.door) as visitor:
-        hit = _kill_at(house, step, "install", str(kit))
+        hit = kill_at(house, step, "install", str(kit))
         pending = house.done("status")["products"][0]["pending"]
         assert (pending["version"], pending["kind"]) == (new, "install")
         assert pending["step"].startswith(hit)
@@ -69,7 +69,7 @@ def test_finishes_a_first_install_that_was_killed(site: Site, vendor: Vendor) ->
     site.trust(vendor)
     kit = vendor.kit(FIRST)
     for step in ("unpack", "registry", "front-door", "start"):
-        _kill_at(site, step, "install", str(kit))
+        kill_at(site, step, "install", str(kit))
     site.installed(kit)
     assert site.door() == "1.0.0"
     _nothing_is_left_over(site, "1.0.0", "blue")
@@ -79,7 +79,7 @@ def test_finishes_a_rollback_that_was_killed(site: Site, vendor: Vendor) -> None
     site.trust(vendor)
     for edition in (FIRST, Edition("1.1.0")):
         site.installed(vendor.kit(edition))
-    _kill_at(site, "start", "rollback")
+    kill_at(site, "start", "rollback")
     assert site.door() == "1.1.0"
     assert site.done("status")["products"][0]["pending"]["kind"] == "rollback"
     with Visitor(site.door) as visitor:
@@ -91,7 +91,7 @@ def test_finishes_a_rollback_that_was_killed(site: Site, vendor: Vendor) -> None
 def test_shows_no_plan_over_an_unfinished_run_and_changes_nothing(house: Site, vendor: Vendor) -> None:
     serving = house.door()
     kit = vendor.kit(Edition("3.0.0"))
-    _kill_at(house, "health", "install", str(kit))
+    kill_at(house, "health", "install", str(kit))
     with house.nothing_changes():
         house.install(kit, "--dry-run").refused(12, "run-unfinished")
         house.sealift("rollback", "--dry-run").refused(12, "run-unfinished")
@@ -120,7 +120,7 @@ def test_says_that_it_was_interrupted_and_goes_on_next_time(
 def test_removes_what_a_killed_first_install_left(site: Site, vendor: Vendor) -> None:
     site.trust(vendor)
     with site.nothing_changes(but=("images",)):
-        _kill_at(site, "health", "install", str(vendor.kit(FIRST)))
+        kill_at(site, "health", "install", str(vendor.kit(FIRST)))
         assert site.containers()
         site.sealift("remove", "--yes").refused(2, "not-initialised")
     assert site.containers() == []
@@ -139,7 +139,7 @@ def test_finishes_a_removal_that_was_killed(site: Site, vendor: Vendor) -> None:
         assert site.done("status")["products"] == []
 
 
-def _kill_at(site: Site, step: str, *words: str) -> str:
+def kill_at(site: Site, step: str, *words: str) -> str:
     """Run ``sealift WORDS`` and kill it as soon as ``step`` begins; returns the step that it died in."""
     return _stop_at(site, step, signal.SIGKILL, *words)[1]
 
