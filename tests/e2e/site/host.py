@@ -93,13 +93,14 @@ class Snapshot:
 
 @dataclass
 class Site:
-    """``ports``: the door, the registry, then the previews. ``settings`` become site.yaml."""
+    """``ports``: the door, the registry, then the previews. ``settings`` become site.yaml. ``clock``: a false time."""
 
     engine: docker.DockerClient
     folder: Path
     state: Path
     ports: range
     settings: dict[str, Any]
+    clock: str | None = None
     _started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @classmethod
@@ -160,9 +161,9 @@ class Site:
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start ``sealift WORDS`` in a process group of its own."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "installer", *words],
+            [*(("faketime", self.clock) if self.clock else ()), sys.executable, "-m", "installer", *words],
             cwd=self.folder,
-            env=self._environment(),
+            env=self.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -279,7 +280,7 @@ class Site:
             self.engine.images.remove(reference, force=True)
         return f"{said} left {left} {[net['Name'] for net in networks]}" if left or networks else ""
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         own = {
             "PYTHONPATH": str(REPOSITORY),
             "SEALIFT_STATE_DIR": str(self.state),
