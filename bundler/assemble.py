@@ -16,6 +16,7 @@ from bundler.version import Version
 from installer.bundle.release import RELEASE_TYPE, Deploy, Edge, Image, Release, first_problem
 from installer.bundle.strictjson import canonical
 from installer.errors import SealiftError
+from installer.registry.images import beside
 
 _PACKED_SUFFIXES: Final = ("+gzip", ".gzip", "+zstd")
 
@@ -111,6 +112,7 @@ def _layout(images: Sequence[Image], platform: str) -> list[CollectedFile]:
                 "annotations": {REF_NAME: image.name, FULL_NAME: full_name(image.reference)},
             }
             for image in images
+            if not beside(image)  # containerd's import breaks on what is no image
         ],
     }
     return [

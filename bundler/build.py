@@ -179,12 +179,12 @@ def wished(the_draft: Draft, name: str) -> tuple[ImageSource, Wish]:
     image = recipe.sources()[name]
     reference = f"{recipe.product}/{name}:{the_draft.version}"
     source = parse_source(fill(image.source, the_draft.values), the_draft.base)
-    return source, Wish(name, the_draft.platform, reference, index=image.index)
+    return source, Wish(name, the_draft.platform, reference, index=image.index, signatures=image.signatures)
 
 
 def _assemble(the_draft: Draft, program: Path, sources: Sources, talk: Talk) -> Assembly:
     recipe = the_draft.recipe
-    found = [sources.collect(*wished(the_draft, name)) for name in sorted(recipe.sources())]
+    found = [one for name in sorted(recipe.sources()) for one in sources.collect(*wished(the_draft, name))]
     collected = list(collect_files(the_draft, FileContent.of(program, "site program")))
     talk.say(f"collected {len(found)} images and {len(collected)} files")
     return assemble(recipe, the_draft.version, the_draft.platform, the_draft.created, found, collected)

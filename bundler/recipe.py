@@ -24,6 +24,7 @@ from installer.bundle.release import (
     first_problem,
 )
 from installer.errors import SealiftError
+from installer.registry.images import BESIDE
 
 MANIFESTS: Final = "manifests"
 MANIFEST: Final = "release.yaml"
@@ -42,10 +43,14 @@ FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]
 
 
 class ImageFrom(Closed):
-    """Where an image comes from (``docs/sources.md``), and whether an index is carried whole or only its platform."""
+    """Where an image comes from (``docs/sources.md``).
+
+    ``index``: whether an index is carried whole or only its platform; ``signatures``: what lies beside it comes too.
+    """
 
     source: Annotated[str, Field(alias="from", min_length=1, max_length=1000)]
     index: Literal["platform", "keep"] = "platform"
+    signatures: bool = False
 
 
 class RegistrySettings(Closed):
@@ -142,6 +147,10 @@ class Recipe(Closed):
         for name in self.images:
             if name in EDGE_NAMES.values():
                 raise ValueError(f"images.{name}: this name is kept for the site's own services")
+            if name.startswith(BESIDE):
+                raise ValueError(f"images.{name}: names that begin like this are kept for signatures of images")
+        if any(image is not None and image.signatures for image in (self.edge.haproxy, self.edge.registry)):
+            raise ValueError("edge: images that never come into a registry have no place for signatures")
         return self
 
     @model_validator(mode="after")

@@ -60,6 +60,7 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "source-unsupported",
         "image-not-found",
         "platform-missing",
+        "signature-not-found",
         "installer-missing",
         "root-invalid",
         "nothing-to-roll-back",

@@ -71,23 +71,37 @@ def _collect(store: ImageStore, entry: Link, wish: Wish) -> CollectedImage:
     deployed = path[0] if wish.index == "keep" else path[-1]
     config, contents = _configuration(store, path[-1], wish)
     _check_pin(wish, (*(one.part.digest for one in path), config), store.name)
-    manifests: dict[str, Descriptor] = {}
-    blobs: dict[str, Descriptor] = {}
-    for document in _children_first(store, deployed):
-        manifests.setdefault(document.part.digest, document.part)
-        contents[document.part.digest] = Bytes(document.raw)
+    found = gather(store, deployed, contents)
+    image = found.image(wish.name, wish.reference)
+    return CollectedImage(image, found.contents, wish.platform, tuple(one.part.digest for one in path))
+
+
+@dataclass
+class Gathered:
+    """Manifests, children first, the blobs that they name, and the content of all, by digest."""
+
+    manifests: dict[str, Descriptor]
+    blobs: dict[str, Descriptor]
+    contents: dict[str, Content]
+
+    def image(self, name: str, reference: str) -> Image:
+        """As a release lists it; the last manifest is what counts."""
+        *_, digest = self.manifests
+        manifests, blobs = tuple(self.manifests.values()), tuple(self.blobs.values())
+        return Image(name=name, reference=reference, digest=digest, manifests=manifests, blobs=blobs)
+
+
+def gather(store: ImageStore, root: Document, contents: Mapping[str, Content] | None = None) -> Gathered:
+    """``root`` and all below it; ``contents`` are held already. Raises as :func:`collect_image` does."""
+    found = Gathered({}, {}, dict(contents or {}))
+    for document in _children_first(store, root):
+        found.manifests.setdefault(document.part.digest, document.part)
+        found.contents[document.part.digest] = Bytes(document.raw)
         for one in document.blobs:
-            blobs.setdefault(one.part.digest, one.part)
-            if one.part.digest not in contents:
-                contents[one.part.digest] = fetch(store, one)
-    image = Image(
-        name=wish.name,
-        reference=wish.reference,
-        digest=deployed.part.digest,
-        manifests=tuple(manifests.values()),
-        blobs=tuple(blobs.values()),
-    )
-    return CollectedImage(image, contents, wish.platform, tuple(one.part.digest for one in path))
+            found.blobs.setdefault(one.part.digest, one.part)
+            if one.part.digest not in found.contents:
+                found.contents[one.part.digest] = fetch(store, one)
+    return found
 
 
 def document_of(store: ImageStore, part: Descriptor) -> Document:

@@ -18,6 +18,7 @@ from bundler.collect.sources import DockerArchive, ImageSource, InEngine, InRegi
 from bundler.collect.store import LayoutStore
 from bundler.collect.tarfiles import Spool
 from bundler.recipe import RegistrySettings
+from installer.errors import SealiftError
 from installer.talk import Talk
 
 if TYPE_CHECKING:
@@ -33,11 +34,25 @@ class Sources:
     registries: Callable[[], Registries]
     """Made when the first one is asked: what it takes to speak to a registry costs a fifth of a second to import."""
 
-    def collect(self, source: ImageSource, wish: Wish) -> CollectedImage:
-        """The image that ``source`` names, as ``wish`` asks.
+    def collect(self, source: ImageSource, wish: Wish) -> list[CollectedImage]:
+        """The image that ``source`` names, then what lies beside it where ``wish`` asks for that.
 
-        Raises what :func:`~bundler.collect.image.collect_image` and the stores raise.
+        Raises what :func:`~bundler.collect.image.collect_image`, :mod:`~bundler.collect.beside` and the stores raise.
         """
+        found = self._image(source, wish)
+        if not wish.signatures:
+            return [found]
+        if not isinstance(source, InRegistry):
+            raise SealiftError(
+                "source-unsupported",
+                f"image {wish.name} does not come from a registry, so no signatures lie beside it",
+                hint="take it from docker://, or drop `signatures: true`",
+            )
+        from bundler.collect.beside import collect_beside  # as late as what speaks to registries
+
+        return [found, *collect_beside(self.registries().repository(source.reference), found)]
+
+    def _image(self, source: ImageSource, wish: Wish) -> CollectedImage:
         match source:
             case Layout(folder, ref, pin):
                 store = LayoutStore.of_folder(f"oci:{folder}", folder)
@@ -63,7 +78,8 @@ class Sources:
         found = self.collect(source, wish)
         if isinstance(source, InRegistry):
             remote = self.registries().repository(source.reference)
-            remote.check(digest for digest, content in found.contents.items() if not isinstance(content, Bytes))
+            held = {digest: content for one in found for digest, content in one.contents.items()}
+            remote.check(digest for digest, content in held.items() if not isinstance(content, Bytes))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -9,6 +10,9 @@ from typing import Final
 from installer.bundle.release import Descriptor, Image, Release
 from installer.registry.address import RegistryAddress
 
+BESIDE: Final = "beside-"
+"""How the names of what lies beside an image begin (FORMAT.md, Beside an image)."""
+_BESIDE: Final = re.compile(r"([a-z0-9-]+):(sha256-[0-9a-f]{64}(?:\.[a-z]+)?)")
 UNPACKED: Final = 3
 """How much larger a compressed layer is taken to be where the release does not say: an ordinary gzip layer."""
 
@@ -28,8 +32,20 @@ def edge_images(release: Release) -> tuple[Image, ...]:
     return tuple(image for image in release.images if image.name in names)
 
 
+def beside(image: Image) -> tuple[str, str] | None:
+    """The image beside which this one lies, and its tag there; None for an image that runs."""
+    match = _BESIDE.fullmatch(image.reference) if image.name.startswith(BESIDE) else None
+    return (match[1], match[2]) if match else None
+
+
+def repository_of(release: Release, image: Image, address: RegistryAddress) -> str:
+    """Where an image is kept: what lies beside another, in that one's repository, where verifiers look for it."""
+    lies = beside(image)
+    return address.repository(release.product, lies[0] if lies else image.name)
+
+
 def product_images(release: Release) -> tuple[Image, ...]:
-    """The images that the product runs: all but those that only the edge uses."""
+    """What goes into the registry: all images but those that only the edge uses."""
     used = {service.image for service in release.services.values()}
     edge = {image.name for image in edge_images(release)} - used
     return tuple(image for image in release.images if image.name not in edge)
@@ -40,6 +56,7 @@ def relocate(release: Release, address: RegistryAddress) -> dict[str, str]:
     return {
         image.name: f"{address.host}/{address.repository(release.product, image.name)}@{image.digest}"
         for image in product_images(release)
+        if not beside(image)
     }
 
 
@@ -52,10 +69,11 @@ def keep_tags(release: Release, image: Image) -> dict[str, str]:
     """The keeping tag of each manifest of ``image``, by digest.
 
     Children of an index have tags of their own: a collector that removes what has no tag takes them from under their
-    index (distribution#3178).
+    index (distribution#3178). What lies beside an image has the tag by which verifiers find it.
     """
     tags = {part.digest: f"sealift-{release.digest.short}-{part.digest[7:39]}" for part in image.manifests}
-    return tags | {image.digest: keep_tag(release)}
+    lies = beside(image)
+    return tags | {image.digest: lies[1] if lies else keep_tag(release)}
 
 
 def bytes_needed(release: Release, missing: Collection[str], in_engine: Collection[str] = ()) -> Needs:

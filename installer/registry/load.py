@@ -19,7 +19,7 @@ from installer.bundle.content import Writer
 from installer.bundle.release import Descriptor, File, Image, Release
 from installer.errors import SealiftError
 from installer.registry.client import RegistryClient
-from installer.registry.images import keep_tags, product_images
+from installer.registry.images import keep_tags, product_images, repository_of
 from installer.registry.upload import Uploads
 
 MAX_MANIFEST: Final = 4 * 1024 * 1024
@@ -135,11 +135,11 @@ class RegistrySink:
             list(_all(pool, self._push_image, lacking))
 
     def _complete(self, image: Image) -> bool:
-        repository = self._client.address.repository(self._release.product, image.name)
+        repository = repository_of(self._release, image, self._client.address)
         return all((repository, part.digest) in self._held.manifests for part in image.manifests)
 
     def _push_image(self, image: Image) -> None:
-        repository = self._client.address.repository(self._release.product, image.name)
+        repository = repository_of(self._release, image, self._client.address)
         tags = keep_tags(self._release, image)
         for part in image.manifests:  # children stand before their index
             if (repository, part.digest) not in self._held.manifests:
@@ -183,7 +183,7 @@ class _Manifest:
 def _wanted_blobs(client: RegistryClient, release: Release) -> list[tuple[str, Descriptor]]:
     """Each blob in each repository that needs it, once."""
     pairs = {
-        (client.address.repository(release.product, image.name), blob.digest): blob
+        (repository_of(release, image, client.address), blob.digest): blob
         for image in product_images(release)
         for blob in image.blobs
     }
@@ -193,7 +193,7 @@ def _wanted_blobs(client: RegistryClient, release: Release) -> list[tuple[str, D
 def _wanted_manifests(client: RegistryClient, release: Release) -> list[tuple[str, Descriptor, str]]:
     """Each manifest with its repository and its keeping tag."""
     return [
-        (client.address.repository(release.product, image.name), part, keep_tags(release, image)[part.digest])
+        (repository_of(release, image, client.address), part, keep_tags(release, image)[part.digest])
         for image in product_images(release)
         for part in image.manifests
     ]

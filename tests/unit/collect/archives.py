@@ -70,7 +70,7 @@ def docker_archive(
 def take(source: str, base: Path, wish: Wish = WISH) -> tuple[CollectedImage, dict[str, bytes]]:
     """The image, and its contents as they would be written."""
     with open_sources(Talk(quiet=True), base) as sources:
-        found = sources.collect(parse_source(source, base), wish)
+        (found,) = sources.collect(parse_source(source, base), wish)
         return found, {digest: b"".join(content.chunks()) for digest, content in found.contents.items()}
 
 
