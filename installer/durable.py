@@ -6,6 +6,10 @@ import os
 import secrets
 import shutil
 from pathlib import Path
+from typing import Final
+
+_DRAFTS: Final = (".new", ".draft")
+_DRAFT_FOLDERS: Final = (".tmp", ".old")
 
 
 def write_durably(path: Path, data: bytes, mode: int = 0o600, *, uid: int = -1, gid: int = -1) -> None:
@@ -17,12 +21,13 @@ def write_durably(path: Path, data: bytes, mode: int = 0o600, *, uid: int = -1, 
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchown(file.fileno(), uid, gid)
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
+        try:
+            write_all(descriptor, data)
+            os.fchown(descriptor, uid, gid)
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         draft.rename(path)
     except BaseException:
         draft.unlink(missing_ok=True)
@@ -44,11 +49,21 @@ def create_durably(path: Path, data: bytes, mode: int = 0o600) -> bool:
     return True
 
 
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write every byte: the kernel may take fewer than it was given, as on a disk that is getting full."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
 def tidy(*folders: Path) -> None:
     """Remove drafts that a killed run left in these folders; only for who is the only writer there."""
     for folder in folders:
-        for draft in folder.glob(".*.new"):
-            draft.unlink(missing_ok=True)
+        for draft in folder.glob(".*"):
+            if draft.suffix in _DRAFTS:
+                draft.unlink(missing_ok=True)
+            elif draft.suffix in _DRAFT_FOLDERS:
+                shutil.rmtree(draft, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:

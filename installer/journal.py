@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 from installer.bundle.digest import Digest
 from installer.bundle.strictjson import canonical
-from installer.durable import make_folder, sync_folder
+from installer.durable import make_folder, sync_folder, write_all
 from installer.errors import SealiftError
 
 Event = Literal["begin", "step-begin", "step-done", "stopped", "failed", "undo-done", "end", "program"]
@@ -100,7 +100,7 @@ class Journal:
         try:
             if not _ends_clean(self.path):
                 line = b"\n" + line  # a torn last line stays torn and alone
-            os.write(descriptor, line)
+            write_all(descriptor, line)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -64,21 +64,7 @@ class ComposeDriver:
         """Everything a plan depends on. Raises ``kept-release-damaged`` (4), ``certificate-missing`` (7)."""
         site, state_dir = self.host.site, self.host.state_dir
         compose = compose_for(coming.release, site, state_dir)
-
-        def translate(release: Release, ref: ReleaseRef, base_digest: str | None) -> ComposeTarget:
-            folder = release_folder(state_dir, ref) / RENDERED
-            return ComposeTarget(
-                names=self.host.names,
-                release=release,
-                site=site,
-                folder=folder,
-                base_folder=base_folder(state_dir, release.product, base_digest) if base_digest else folder,
-                nets=nets_of(site, product.index),
-                compose_argv=compose,
-                docker_config=docker_config_folder(site, state_dir),
-            )
-
-        return scene_of(self.host, state, product, coming, policy, translate)
+        return scene_of(self.host, state, product, coming, policy, translator(self.host, product, compose))
 
     def serves(self, product: ProductState, ref: ReleaseRef) -> bool:
         """Whether just this release serves already, whole and healthy."""
@@ -91,6 +77,25 @@ def compose_host(state_dir: Path, site: Site, talk: Talk) -> Iterator[ComposeDri
     with Inventory(site.target.engine, Names.of(state_dir)) as inventory:
         inventory.engine()
         yield ComposeDriver(Host(state_dir, site, talk, inventory), inventory)
+
+
+def translator(host: Host, product: ProductState, compose: tuple[str, ...]) -> Translate:
+    """Says for each release of the product what Compose is to do; ``compose`` is how it is called."""
+
+    def translate(release: Release, ref: ReleaseRef, base_digest: str | None) -> ComposeTarget:
+        folder = release_folder(host.state_dir, ref) / RENDERED
+        return ComposeTarget(
+            names=host.names,
+            release=release,
+            site=host.site,
+            folder=folder,
+            base_folder=base_folder(host.state_dir, release.product, base_digest) if base_digest else folder,
+            nets=nets_of(host.site, product.index),
+            compose_argv=compose,
+            docker_config=docker_config_folder(host.site, host.state_dir),
+        )
+
+    return translate
 
 
 def scene_of(

@@ -58,17 +58,27 @@ def release_folder(state_dir: Path, ref: ReleaseRef) -> Path:
 def keep(
     state_dir: Path, verified: VerifiedRelease, files: Mapping[str, bytes], rendered: Mapping[str, bytes]
 ) -> KeptRelease:
-    """Write the folder of a release, whole or not at all. Raises ``OSError``."""
+    """Write the folder of a release, whole or not at all; one that is there and whole stays. Raises ``OSError``."""
     content = {"release.json": verified.raw, **verified.signatures}
     content |= {f"files/{path}": data for path, data in files.items()}
     content |= {f"{RENDERED}/{path}": data for path, data in rendered.items()}
     content[_LIST] = canonical({path: str(Digest.of(data)) for path, data in content.items()})
     ref = ref_of(verified, rendered)
     folder = release_folder(state_dir, ref)
+    if _same(folder, content):
+        return KeptRelease(verified, ref, folder)
     make_folder(folder.parent)
     # 0644 inside a 0700 folder: containers read their bind-mounted configuration as users of their own.
     write_folder(folder, {path: (data, 0o644) for path, data in content.items()})
     return KeptRelease(verified, ref, folder)
+
+
+def _same(folder: Path, content: Mapping[str, bytes]) -> bool:
+    """Whether just this is kept already: then nothing has to be replaced, which a kill could leave half done."""
+    try:
+        return all((folder / path).read_bytes() == data for path, data in content.items())
+    except OSError:
+        return False
 
 
 def add_signatures(state_dir: Path, ref: ReleaseRef, verified: VerifiedRelease) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from installer.admission import Admitted
 from installer.clock import raised
@@ -32,6 +33,9 @@ from installer.site import Site, load_site
 from installer.state import ProductState, ReleaseRef, SiteState, load_state
 from installer.talk import Talk
 from installer.truststore import load_policy
+
+_WRITTEN: Final = ("trust", "archives", "secrets", "secrets/*", "releases/*", "base/*", "tools/*")
+"""Where below the state dir a run writes files of its own; the front door tidies up after itself."""
 
 Approve = Callable[[str], bool]
 
@@ -171,7 +175,7 @@ def at_work(
     with locked(state_dir, doing), connect(state_dir, site, talk) as driver:
         if dry_run:
             _refuse_unfinished(state_dir)
-        tidy(state_dir, state_dir / "trust", state_dir / "secrets")
+        tidy(state_dir, *(place for pattern in _WRITTEN for place in state_dir.glob(pattern)))
         recovered = recover(state_dir, driver, talk)
         yield Work(driver, load_state(state_dir), recovered)
 

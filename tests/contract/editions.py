@@ -1,0 +1,95 @@
+"""Releases of small products, signed, and built in a few hundredths of a second: what a test is about, and no more."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from bundler.build import Request, build
+from installer.talk import Talk
+from tests.unit.bundler.layouts import LayoutMaker, tar_layer
+from tests.unit.trust.keys import root
+from tests.unit.trust.media import write_key
+
+_RECIPE: Final = """\
+apiVersion: sealift.dev/v1
+product: {product}
+platforms: [linux/amd64]
+images:
+  web: {{from: "oci:layouts/web"}}
+  worker: {{from: "oci:layouts/worker"}}
+  store: {{from: "oci:layouts/store"}}
+templates: [templates]
+edge: {{haproxy: {{from: "oci:layouts/haproxy"}}, registry: {{from: "oci:layouts/registry"}}}}
+deploy: {{compose: compose.yaml.j2}}
+services:
+  web: {{image: web, replicas: 2, needs: [worker]}}
+  worker: {{image: worker}}
+  store: {{image: store, state: shared}}
+entry_points:
+  web: {{service: web, port: 8080, protocol: http}}
+  admin: {{service: web, port: 8081, protocol: http}}
+smoke: [{{entry: web, http: /, expect: 200}}]
+"""
+_COMPOSE: Final = """\
+services:
+  web: {{image: "{{{{ images.web }}}}", environment: {{FAULT: "{fault}"}}}}
+  worker: {{image: "{{{{ images.worker }}}}"}}
+  store: {{image: "{{{{ images.store }}}}", volumes: ["data:/data"]}}
+volumes: {{data: {{}}}}
+"""
+
+
+@dataclass(frozen=True)
+class Edition:
+    """``fault`` is what ails its containers (see :mod:`tests.contract.world`); ``store`` names the stateful image."""
+
+    version: str
+    product: str = "board"
+    fault: str = ""
+    store: str = "1"
+
+
+@dataclass
+class Vendor:
+    """Builds below ``folder``, each edition once."""
+
+    folder: Path
+    _kits: dict[Edition, Path] = field(default_factory=dict)
+
+    def root(self) -> tuple[Path, str]:
+        """The root of trust, and its fingerprint."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "root.json"
+        path.write_bytes(root("release"))
+        return path, f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+    def kit(self, version: str, **more: Any) -> Path:
+        """The media folder."""
+        edition = Edition(version, **more)
+        if edition not in self._kits:
+            self._kits[edition] = self._build(edition, self.folder / f"edition-{len(self._kits)}")
+        return self._kits[edition]
+
+    def _build(self, edition: Edition, folder: Path) -> Path:
+        base = folder / "manifests" / edition.product
+        content = {"web": edition.version, "worker": edition.version, "store": edition.store}
+        for name in (*content, "haproxy", "registry"):
+            maker = LayoutMaker(base / "layouts" / name)
+            layer = tar_layer(**{name: f"{name} {content.get(name, '')}".encode()})
+            maker.add(maker.image([layer]), name=f"docker.io/{edition.product}/{name}:1")
+            maker.finish()
+        texts = {
+            "release.yaml": _RECIPE.format(product=edition.product),
+            "CHANGELOG.md": f"# Changelog\n\n## [{edition.version}] - 2026-11-20\n\n- News.\n",
+            "install": "#!/bin/sh\n",
+            "templates/compose.yaml.j2": _COMPOSE.format(fault=edition.fault),
+        }
+        for name, text in texts.items():
+            (base / name).parent.mkdir(parents=True, exist_ok=True)
+            (base / name).write_text(text)
+        keys = (write_key(folder, "release"),)
+        wish = Request(f"v{edition.version}", folder, keys=keys, installer=base / "install", output=folder / "out")
+        return build(wish, lambda _: "", Talk(quiet=True)).kit

@@ -1,0 +1,66 @@
+"""The site program on a target kept in files, as a process of its own: ``python -m tests.contract.program VERB …``.
+
+Verbs and exit codes are the product's: only the target that is reached is another one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from installer.removal import remove
+from installer.report import show_outcome
+from installer.talk import Talk, run_cli
+from installer.upgrade import Request, rollback, upgrade
+from tests.contract.driver import file_host
+
+SITE = """\
+site: hall
+channel: stable
+registry: {{bundled: {{listen: "127.0.0.1:5999"}}}}
+entry_points:
+  web: {{bind: "127.0.0.1:8080"}}
+  admin: {{bind: "127.0.0.1:8081"}}
+  lunch/web: {{bind: "127.0.0.1:8090"}}
+  lunch/admin: {{bind: "127.0.0.1:8091"}}
+preview: {{bind: 127.0.0.1, ports: 18000-18099}}
+network: {{subnet: 10.213.0.0/16}}
+timing: {{health: 0s, settle: 0s, bake: 0s, drain: 0s}}
+strategy: {strategy}
+keep: 2
+"""
+
+
+def settle(folder: Path, strategy: str = "blue-green") -> Path:
+    """An empty site below ``folder``; returns its state dir."""
+    state = folder / "state"
+    state.mkdir(parents=True, mode=0o700)
+    (folder / "site.yaml").write_text(SITE.format(strategy=strategy))
+    return state
+
+
+def app(args: Sequence[str], prog_name: str, standalone_mode: bool, obj: Talk) -> int:
+    """``install STATE MEDIA``, ``rollback STATE``, ``remove STATE PRODUCT``."""
+    verb, state, *rest = args
+    state_dir = Path(state)
+    site = state_dir.parent / "site.yaml"
+    match verb, rest:
+        case "install", [media]:
+            show_outcome(obj, upgrade(Request(state_dir, site, Path(media)), obj, lambda _: True, file_host))
+        case "rollback", []:
+            show_outcome(obj, rollback(state_dir, site, obj, to=None, product=None, dry_run=False, connect=file_host))
+        case "remove", [product]:
+            remove(state_dir, site, obj, product, volumes=True, connect=file_host)
+        case _:
+            raise SystemExit(2)
+    return 0
+
+
+def main(words: Sequence[str]) -> int:
+    """Run one verb to its exit code."""
+    return run_cli(app, list(words), program="sealift")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
