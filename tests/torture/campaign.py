@@ -5,6 +5,7 @@ One warm process forks a child for each run. A child dies by SIGKILL at its poin
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -79,9 +80,10 @@ SCENARIOS: Final = {
 
 @dataclass
 class Report:
-    """What a campaign found. ``points`` are the names of those that were really hit."""
+    """What a campaign found. ``all`` names every point of the command; ``points`` are those that were really hit."""
 
-    points: list[str] = field(default_factory=list)
+    all: list[str] = field(default_factory=list)
+    points: list[int] = field(default_factory=list)
     again: int = 0
     problems: list[str] = field(default_factory=list)
 
@@ -102,47 +104,46 @@ class Campaign:
         for words in scenario.before:
             self._must(self._here(words, Points()), 0)
         self._keep(self._kept)
-        counted = Points()
+        counted, seen = self._looking()
         self._must(self._here(scenario.command, counted), scenario.code)
+        assert not (found := self._strange(seen)), found
         self.names = counted.names
         assert threading.active_count() == 1  # children are forked from here
+        gc.freeze()  # else each child copies every page that its collector looks at
         self.reference = Picture.of(self.state)
         assert not (found := unrest(self.state)), found
 
     # One run in a child
 
-    def run(self, words: Sequence[str], points: Callable[[int], Points] | None = None) -> int:
-        """Run a command in a child; its exit code, or minus the signal that ended it. Names go to the log's pipe."""
-        code, _ = self.told(words, points)
-        return code
+    def told(self, words: Sequence[str], points: Callable[[int], Points]) -> tuple[int, bytes]:
+        """Run a command in a child: its exit code, or minus the signal that ended it, and what it told.
 
-    def told(self, words: Sequence[str], points: Callable[[int], Points] | None = None) -> tuple[int, bytes]:
-        """The same, with what the child told through the pipe whose end ``points`` was given."""
+        ``points`` is given the end of a pipe to tell through; points that kill nobody tell names, and what was seen.
+        """
         arguments = self._words(words)
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
             os.close(reader)
-            self._in_child(arguments, points(writer) if points else None, writer)
+            self._in_child(arguments, points(writer), writer)
         os.close(writer)
         with os.fdopen(reader, "rb") as pipe:
             said = pipe.read()
         _, status = os.waitpid(child, 0)
         return os.waitstatus_to_exitcode(status), said
 
-    def _in_child(self, arguments: Sequence[str], points: Points | None, writer: int) -> None:
-        code = 99
+    def _in_child(self, arguments: Sequence[str], points: Points, writer: int) -> None:
+        code, seen = 99, set[frozenset[str]]()
+        if points.strike is None:
+            points, seen = self._looking()
         try:
             log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             os.dup2(log, 1)
             os.dup2(log, 2)
-            if points is None:
+            with watched(points):
                 code = program.main(arguments)
-            else:
-                with watched(points):
-                    code = program.main(arguments)
-                if points.strike is None:
-                    os.write(writer, json.dumps(points.names).encode())
+            if points.strike is None:
+                os.write(writer, json.dumps([points.names, sorted(map(sorted, seen))]).encode())
             sys.stdout.flush()
             sys.stderr.flush()
         finally:
@@ -183,7 +184,7 @@ class Campaign:
         if self._is_over():
             return
         _, said = self.told(self.scenario.command, lambda _: Points())
-        names: list[str] = json.loads(said)
+        names: list[str] = json.loads(said)[0]
         for second in sorted(chance.sample(range(len(names)), min(share, len(names)))):
             self._put_back(between)
             found = [] if self.kill(second) == names[second] else ["another point was hit"]
@@ -193,21 +194,31 @@ class Campaign:
 
     def amid(self) -> list[str]:
         """Right after a kill: old or new, never nothing, and one of them, unless both may be there."""
-        seen = served(self.state, PRODUCT)
+        return [f"right after the kill: {one}" for one in self._strange({served(self.state, PRODUCT)})]
+
+    def _strange(self, seen: set[frozenset[str]]) -> list[str]:
+        """What must not be at the front door at any moment."""
         fine = [frozenset({one} - {None}) for one in (self.scenario.old, self.scenario.new)]
         if self.scenario.mixed:
             fine.append(frozenset({"1.0.0", "1.1.0"}))
         if self.scenario.code:
             fine.append(frozenset({self.scenario.command[1]}))  # it served until it was found to fail
-        return [] if seen in fine else [f"right after the kill {set(seen)} serves"]
+        return [f"{sorted(one) or 'nothing'} serves" for one in seen if one not in fine]
+
+    def _looking(self) -> tuple[Points, set[frozenset[str]]]:
+        """Points that kill nobody, and what is at the front door meanwhile."""
+        seen: set[frozenset[str]] = set()
+        return Points(look=lambda: seen.add(served(self.state, PRODUCT))), seen
 
     def converges(self) -> list[str]:
         """Run the same again: the end must be what it is without a kill, byte for byte."""
+        found: list[str] = []
         if not self._is_over():
-            code = self.run(self.scenario.command)
+            code, said = self.told(self.scenario.command, lambda _: Points())
+            found = [f"meanwhile {one}" for one in self._strange({frozenset(one) for one in json.loads(said)[1]})]
             if code not in (self.scenario.code, 2 if self.scenario.command[0] == "remove" else 0):
                 return [f"the next run ended with {code}: {self.log.read_text()[-600:]}"]
-        return [*unrest(self.state), *Picture.of(self.state).differs(self.reference)]
+        return [*found, *unrest(self.state), *Picture.of(self.state).differs(self.reference)]
 
     def _is_over(self) -> bool:
         """Whether the command had come to its very end, so that a second rollback would be another one."""
@@ -226,14 +237,22 @@ class Campaign:
 
     def _keep(self, place: Path) -> None:
         shutil.rmtree(place, ignore_errors=True)
-        shutil.copytree(self.site, place)
+        shutil.copytree(self.site, place, copy_function=_copy)
 
     def _put_back(self, place: Path) -> None:
         shutil.rmtree(self.site)
-        shutil.copytree(place, self.site)
+        shutil.copytree(place, self.site, copy_function=_copy)
 
     def _must(self, code: int, wanted: int) -> None:
         assert code == wanted, f"{code} instead of {wanted}: {self.log.read_text()}"
+
+
+def _copy(source: str, target: str) -> str:
+    """By another name for the same bytes, where nobody changes them in place: only journal and lock are written to."""
+    if source.endswith((".jsonl", "/lock")):
+        return shutil.copyfile(source, target)
+    os.link(source, target)
+    return target
 
 
 def _remember_what_is_pure() -> None:
@@ -262,20 +281,28 @@ def campaign(name: str) -> Iterator[Campaign]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def chosen(names: Sequence[str], wanted: int, chance: random.Random) -> list[int]:
+    """Every transition (both sides of each journal line, action and check), and a seeded share of what is between."""
+    transitions = [number for number, name in enumerate(names) if name.endswith((": before", ": after"))]
+    between = sorted(set(range(len(names))) - set(transitions))
+    return sorted({*transitions, *chance.sample(between, max(0, min(wanted - len(transitions), len(between))))})
+
+
 def main(words: Sequence[str]) -> int:
-    """``NAME SEED FIRST STEP SECONDS``: every STEP-th point from FIRST; then that many second kills."""
-    name, seed, first, step, second = words[0], *map(int, words[1:])
+    """``NAME SEED WANTED AGAIN [SHARD OF]``: about WANTED points, and AGAIN second kills; the report as JSON."""
+    name, (seed, wanted, again, shard, of) = words[0], [*map(int, words[1:]), 0, 1][:5]
     report, chance = Report(), random.Random(seed)
     with campaign(name) as one:
-        for number in range(first, len(one.names), step):
+        report.all = one.names
+        for number in chosen(one.names, wanted, chance)[shard::of]:
             report.problems += one.once(number)
-            report.points.append(one.names[number])
-        while report.again < second:
-            number = chance.randrange(len(one.names))
-            for found in one.twice(number, chance, 8):
+            report.points.append(number)
+        chance.seed(f"{seed} {shard}")
+        while report.again < again // of:
+            for found in one.twice(chance.randrange(len(one.names)), chance, 8):
                 report.problems += found
                 report.again += 1
-        json.dump(asdict(report) | {"all": one.names}, sys.stdout)
+    json.dump(asdict(report), sys.stdout)
     return 0
 
 

@@ -20,15 +20,17 @@ from tests.contract.driver import FilePerformer
 
 CALLS: Final = ("write", "fsync", "rename", "link", "unlink", "mkdir", "rmdir", "ftruncate", "fchmod", "chmod")
 """What changes a disk. A killed ``write`` is torn: half of its bytes are there."""
+_WHAT_SERVES: Final = ("/world/containers/", "/world/edge/")
 
 
 @dataclass
 class Points:
-    """Names each point as it comes by; ``at`` are the numbers of those where ``strike`` is called instead."""
+    """Names each point as it comes by; ``at`` says where ``strike`` is called instead; ``look`` after each change."""
 
     strike: Callable[[str, str, tuple[Any, ...]], Any] | None = None
     at: Callable[[int], bool] = field(default=lambda number: False)
     counts: Callable[[str, tuple[Any, ...]], bool] = field(default=lambda call, arguments: True)
+    look: Callable[[], None] = field(default=lambda: None)
     names: list[str] = field(default_factory=list)
     where: str = "start"
 
@@ -108,7 +110,10 @@ def watched(points: Points) -> Iterator[Points]:
 def _counted(points: Points, call: str, real: Callable[..., Any]) -> Callable[..., Any]:
     def counted(*arguments: Any, **options: Any) -> Any:
         points.passes(call, arguments)
-        return real(*arguments, **options)
+        done = real(*arguments, **options)
+        if call in ("rename", "unlink") and any(part in str(arguments[0]) for part in _WHAT_SERVES):
+            points.look()
+        return done
 
     return counted
 
@@ -129,6 +134,7 @@ def _performer(points: Points, real: Callable[..., Any]) -> Callable[..., Any]:
         outer, points.where = points.where, f"{action.kind}"
         points.passes("before")
         real(performer, action)
+        points.look()
         points.passes("after")
         points.where = outer
 

@@ -1,0 +1,73 @@
+"""Killed at any point, and killed again while it recovers, a run ends as if nobody had killed it.
+
+Each campaign is a process of its own (``python -m tests.torture.campaign``); what it checks stands there.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from installer.journal import Journal
+from tests.torture.campaign import SCENARIOS, Campaign, Scenario, chosen
+
+SEED = 20261121
+POINTS = {
+    "first-install": 300,
+    "first-install-fails": 260,
+    "blue-green": 300,
+    "blue-green-fails": 240,
+    "rolling": 320,
+    "rolling-fails": 240,
+    "rollback": 200,
+    "remove": 180,
+}
+AGAIN = 64
+SHARDS = 2
+
+assert POINTS.keys() == SCENARIOS.keys()
+
+
+def _hit(name: str, shard: int, tmp_path: Path) -> dict[str, Any]:
+    words = [name, SEED, POINTS[name], AGAIN, shard, SHARDS]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.torture.campaign", *map(str, words)],
+        cwd=Path(__file__).resolve().parents[2],
+        env={"TMPDIR": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+@pytest.mark.parametrize("name", POINTS)
+def test_killed_anywhere_it_ends_as_if_nobody_had_killed_it(name: str, shard: int, tmp_path: Path) -> None:
+    report = _hit(name, shard, tmp_path)
+    assert report["problems"] == []
+    assert report["points"] == chosen(report["all"], POINTS[name], random.Random(SEED))[shard::SHARDS]
+    assert report["again"] >= AGAIN // SHARDS
+
+
+def test_these_are_two_thousand_points_and_five_hundred_second_ones() -> None:
+    assert sum(POINTS.values()) >= 2000
+    assert AGAIN * len(POINTS) >= 500
+
+
+def test_a_program_that_does_not_recover_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The campaign itself must be able to fail: here nobody looks whether a run was cut off."""
+    scenario = Scenario("broken", (("install", "1.0.0"),), ("install", "1.1.0"), "1.0.0", "1.1.0")
+    one = Campaign(scenario, tmp_path)
+    number = one.names.index("journal step-done switch: after")
+    assert one.once(number) == []
+    monkeypatch.setattr(Journal, "unfinished", lambda _: None)
+    assert any("meanwhile nothing serves" in problem for problem in one.once(number))
