@@ -62,6 +62,7 @@ def partial_kit(output: Path, name: str) -> Iterator[Path]:
         if not free:
             raise SealiftError("locked", f"another build works in {folder}", hint="let it end first")
         try:
+            _bring_back(output / name)
             _tidy(folder)
             yield folder
         except BaseException as error:
@@ -171,11 +172,15 @@ def sums(folder: Path, known: Mapping[str, str]) -> str:
 
 def publish(folder: Path, kit: Path) -> None:
     """Give the finished folder its final name; a kit that stood there goes once the new one is complete."""
-    aside = kit.with_name(f"{kit.name}.old{PARTIAL}")
+    aside = _aside(kit)
     shutil.rmtree(aside, ignore_errors=True)
     if kit.exists():
         kit.rename(aside)
-    folder.rename(kit)
+    try:
+        folder.rename(kit)
+    except OSError:
+        _bring_back(kit)
+        raise
     sync_folder(kit.parent)
     shutil.rmtree(aside, ignore_errors=True)
 
@@ -184,6 +189,16 @@ def _extras(name: str) -> Iterator[str]:
     """What tells signatures of the program apart: nothing, the signer's name, that and a number."""
     yield from ("", f".{name}")
     yield from (f".{name}-{number}" for number in itertools.count(2))
+
+
+def _aside(kit: Path) -> Path:
+    return kit.with_name(f"{kit.name}.old{PARTIAL}")
+
+
+def _bring_back(kit: Path) -> None:
+    """A kit that was put aside for one that did not come has its name again."""
+    if _aside(kit).exists() and not kit.exists():
+        _aside(kit).rename(kit)
 
 
 def _is_at(handle: int, folder: Path) -> bool:
