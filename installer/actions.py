@@ -278,6 +278,14 @@ class Commit(Closed):
     floor: Floor | None = None
 
 
+class Uncommit(Closed):
+    """The state says of this product what it said before: a failed upgrade raises no mark and no floor."""
+
+    kind: Literal["uncommit"] = "uncommit"
+    product: ProductState
+    floor: Floor | None = None
+
+
 Action = Annotated[
     RunCommands
     | EnsureNetwork
@@ -309,6 +317,7 @@ Action = Annotated[
     | Drain
     | UsePermit
     | ReturnPermit
-    | Commit,
+    | Commit
+    | Uncommit,
     Field(discriminator="kind"),
 ]

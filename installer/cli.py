@@ -139,6 +139,7 @@ def verify(
     context: typer.Context, path: Annotated[Path, typer.Argument(help="the bundle or the media folder", readable=False)]
 ) -> None:
     """Check every byte and every signature against this host's trust. Changes nothing."""
+    from installer.clock import date_findings, root_findings
     from installer.entrance import clock_here
     from installer.media import open_media
     from installer.report import show_verified
@@ -146,12 +147,16 @@ def verify(
 
     talk: Talk = context.obj
     policy = load_policy(_Places.state_dir)
-    media = open_media(path, policy, now=clock_here(_Places.state_dir, policy).now)
+    clock = clock_here(_Places.state_dir, policy)
+    media = open_media(path, policy, now=clock.now)
     for item in media.passed_over:
         (talk.say if item.is_by_a_stranger else talk.warn)(item.line())
     with talk.progress("verify", media.size) as meter:
         media.read([], progress=meter.advance)
-    show_verified(talk, media.verified)
+    findings = (*clock.findings(), *root_findings(policy, clock), *date_findings(media.release, policy))
+    for finding in findings:
+        talk.warn(f"{finding.message} ({finding.hint})")
+    show_verified(talk, media.verified, findings)
 
 
 @app.command()

@@ -159,21 +159,22 @@ def read_permit(path: Path, policy: TrustPolicy) -> VerifiedPermit:
 
 
 def permit_files(path: Path) -> tuple[bytes, Mapping[str, bytes]]:
-    """The bytes of a permit and the signature files beside it, unjudged.
+    """The bytes of a permit and the signature files beside it, unjudged: plain files only, nothing is waited for.
 
-    Raises ``input-missing`` (2), ``permit-too-large`` (3).
+    Raises ``input-missing`` (2), ``permit-too-large``, ``media-not-a-file`` (3), ``media-unreadable`` (4).
     """
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_PERMIT_BYTES + 1)
-    except OSError as error:
-        raise SealiftError(
-            "input-missing", f"cannot read the permit {path}: {error.strerror}", hint="name the file"
-        ) from error
+    place = path.resolve()  # the person who named it may have named a link
+    name = re.escape(place.name)
+    found = read_signature_files(place.parent, re.compile(name), "", strays=False)
+    for item in found.passed_over:
+        raise item.error
+    if place.name not in found.files:
+        raise SealiftError("input-missing", f"there is no permit {path}", hint="name the file that bundle permit wrote")
+    raw = found.files[place.name]
     if len(raw) > MAX_PERMIT_BYTES:
         raise SealiftError("permit-too-large", f"{path} is larger than {MAX_PERMIT_BYTES} bytes: it is no permit")
-    pattern = re.compile(re.escape(path.name) + r"\.[a-z0-9][a-z0-9._-]{0,60}\.sigstore\.json")
-    return raw, read_signature_files(path.parent, pattern, "", strays=False).files
+    pattern = re.compile(name + r"\.[a-z0-9][a-z0-9._-]{0,60}\.sigstore\.json")
+    return raw, read_signature_files(place.parent, pattern, "", strays=False).files
 
 
 def _refuse_other_roles(raw: bytes, files: Mapping[str, bytes], policy: TrustPolicy) -> None:

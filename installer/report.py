@@ -128,7 +128,7 @@ def _serving(outcome: Outcome) -> str:
     return f"{outcome.version} ({outcome.active})" if outcome.active else outcome.version
 
 
-def show_verified(talk: Talk, verified: VerifiedRelease) -> None:
+def show_verified(talk: Talk, verified: VerifiedRelease, findings: tuple[Finding, ...] = ()) -> None:
     """What was verified, and by whom it was signed."""
     release = verified.release
     signers = [signer.as_json() for signer in verified.signers]
@@ -145,6 +145,7 @@ def show_verified(talk: Talk, verified: VerifiedRelease) -> None:
             "signers": signers,
             "checked": ["signatures", "content"],
             "not_checked": [],
+            **({"warnings": warnings_as_json(findings)} if findings else {}),
         },
     )
 

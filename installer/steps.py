@@ -237,7 +237,10 @@ class Builder(SiteSteps):
                 *((act.DropArchives(),) if self.renews else ()),
             ),
             check=(Recorded(product=self.ref.product, release=self.ref, colour=self.colour), DoorHas(config=final)),
-            undo=(act.ApplyEdge(config=self._union(self.fronts)),),
+            undo=(
+                act.Uncommit(product=self.product, floor=self.state.floor),
+                act.ApplyEdge(config=self._union(self.fronts)),
+            ),
         )
 
     @property

@@ -35,6 +35,7 @@ class FrontDoor:
             act.Watch: self._watch,
             act.Drain: self._drain,
             act.Commit: self._commit,
+            act.Uncommit: self._uncommit,
         }
 
     def _install_certificates(self, action: act.InstallCertificates) -> None:
@@ -88,6 +89,13 @@ class FrontDoor:
         floor = action.floor or state.floor
         self._host.remember(products=state.products, edge_config=action.edge_config, floor=floor)
         note_use(self._host.state_dir)
+
+    def _uncommit(self, action: act.Uncommit) -> None:
+        others = load_state(self._host.state_dir).products
+        before = {name: product for name, product in others.items() if name != action.product.product}
+        if action.product.current is not None:
+            before[action.product.product] = action.product
+        self._host.remember(products=before, floor=action.floor)
 
     def _await_ready(self, product: str, colour: Colour) -> None:
         """HAProxy checks the servers itself; until then it has only our word."""

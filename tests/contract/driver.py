@@ -25,6 +25,7 @@ from installer.performers.frontdoor import FrontDoor
 from installer.performers.host import Handlers, Host, Incoming, require
 from installer.performers.loading import Loading
 from installer.performers.looking import Looking
+from installer.performers.permits import Permits
 from installer.performers.siteservices import SiteServices
 from installer.planning import Scene
 from installer.site import Site
@@ -105,6 +106,7 @@ class FilePerformer:
             **_FileLoading(host, incoming).handlers(),
             **_FileServices(host, incoming).handlers(),
             **FrontDoor(host).handlers(),
+            **Permits(host).handlers(),
             **Looking(host).handlers(),
         }
 

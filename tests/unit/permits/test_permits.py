@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from installer.bundle.strictjson import canonical
 from installer.clock import spelled
 from installer.errors import SealiftError
-from installer.permit import PERMIT_TYPE, Permit, VerifiedPermit, verify_permit
+from installer.permit import PERMIT_TYPE, Permit, VerifiedPermit, read_permit, verify_permit
 from tests.unit.permits.scenes import NOW, PRODUCT, Host, permit, refusal, release, root, signed, used_to
 from tests.unit.trust.keys import key
 
@@ -252,3 +256,47 @@ def test_permit_on_a_host_whose_clock_is_decades_ahead_has_expired(year: int) ->
     host = used_to(NEW, clock=datetime(year, 1, 20, tzinfo=UTC), floor=NOW)
     error = host.refuses(OLD, permit(NEW, OLD))
     assert error.id == "permit-expired" and "clock" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda path: None, "input-missing"),
+        (os.mkfifo, "media-not-a-file"),
+        (lambda path: path.mkdir(), "media-not-a-file"),
+        (lambda path: path.write_bytes(b" " * 20_000), "permit-too-large"),
+        (lambda path: path.write_bytes(b" " * 70_000), "signature-too-large"),
+        (lambda path: path.symlink_to("/nowhere"), "input-missing"),
+    ],
+)
+def test_refuses_a_file_that_is_none_and_waits_for_nobody(
+    tmp_path: Path, make: Callable[[Path], object], error: str
+) -> None:
+    make(tmp_path / "x.permit.json")
+    with pytest.raises(SealiftError) as caught:
+        read_permit(tmp_path / "x.permit.json", root())
+    assert caught.value.id == error and caught.value.hint
+
+
+def test_reads_a_permit_that_was_named_by_a_link(tmp_path: Path) -> None:
+    (tmp_path / "x.permit.json").write_bytes(RAW)
+    for name, data in signed(RAW, "officer").items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "link").symlink_to("x.permit.json")
+    assert read_permit(tmp_path / "link", root()).permit == Permit.parse(RAW)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(sorted(json.loads(RAW))), JSON | st.binary(max_size=40))
+def test_whatever_a_signed_permit_holds_it_is_refused_or_reads_back_as_it_was(field: str, value: Any) -> None:
+    raw = value if isinstance(value, bytes) else canonical(json.loads(RAW) | {field: value})
+    try:
+        assert Permit.parse(raw).to_bytes() == raw
+    except SealiftError as error:
+        assert int(error.exit_code) == 3 and error.hint
