@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,17 +21,18 @@ from bundler.collect.image import Wish
 from bundler.collect.images import Sources, open_sources
 from bundler.collect.sources import ImageSource, parse_source
 from bundler.git import read_checkout
+from bundler.keyless import Asked
 from bundler.program import build_program
 from bundler.program.signed import signatures_of
 from bundler.recipe import Program, Recipe, fill, find_manifest, load_recipe
 from bundler.reuse import Reuse
-from bundler.sign import KeyFile, Passphrase, load_keys
+from bundler.sign import Passphrase, Signer, trusting
+from bundler.signers import open_signers
 from bundler.version import Checkout, Version, check_version
 from bundler.write import Writer
 from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.beside import PROGRAM_PATH
 from installer.bundle.digest import Digest
-from installer.bundle.trust import PublicKey, Role, TrustPolicy
 from installer.bundle.verify import check_content, verify_release
 from installer.errors import SealiftError
 from installer.talk import Talk
@@ -54,6 +55,7 @@ class Request:
     force: bool = False
     jobs: int | None = None
     reuse: tuple[Path, ...] = ()
+    keyless: Asked = field(default_factory=Asked)
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def plan(request: Request, talk: Talk) -> Assembly:
 def build(request: Request, passphrase: Passphrase, talk: Talk) -> Built:
     """Make the media folder. Raises what the parts raise; nothing is left under a final name unless all went well."""
     the_draft = draft(request)
-    keys = load_keys(_key_paths(request, the_draft), passphrase)
+    signers = open_signers(request.keys, request.keyless, the_draft.recipe.sign, the_draft.base, passphrase)
     name = media.kit_name(the_draft.recipe.product, the_draft.version.text)
     kit = request.output / name
     with media.partial_kit(request.output, name) as folder:
@@ -145,7 +147,10 @@ def build(request: Request, passphrase: Passphrase, talk: Talk) -> Built:
             raw = assembly.release.to_bytes()
             if not request.force:
                 media.refuse_other_release(kit, raw)
-            signatures = {f"signatures/{key.name}.sigstore.json": key.signature_file(raw) for key in keys}
+            # All at once, at first: the certificates of those who sign without keys live for minutes.
+            signatures = {f"signatures/{one.name}.sigstore.json": one.signature_file(raw) for one in signers}
+            already = signatures_of(request.installer) if request.installer else {}
+            of_program = media.program_signatures(folder, signers, already)
             bundle = folder / media.bundle_name(assembly.release)
             with Reuse(_earlier(request, the_draft, folder)) as reuse:
                 writer = Writer(jobs=request.jobs, reuse=reuse, warn=talk.warn)
@@ -154,15 +159,15 @@ def build(request: Request, passphrase: Passphrase, talk: Talk) -> Built:
                 if reuse.bytes_taken:
                     talk.say(f"took {in_words(reuse.bytes_taken)} out of earlier bundles")
             (folder / media.LEFTOVER).unlink(missing_ok=True)
-        _check(bundle, keys)
+        _check(bundle, signers)
         digest, size = Digest.of(raw), written.size
         known = {bundle.name: written.sha256}
-        made = signatures_of(request.installer) if request.installer else {}
-        media.complete(folder, assembly.release, str(digest), keys, signatures, the_draft.section.text, known, made)
+        made = media.Signatures(signers, signatures, of_program, program_is_signed=bool(already))
+        media.complete(folder, assembly.release, str(digest), made, the_draft.section.text, known)
         media.publish(folder, kit)
     if size > FAT32_LIMIT:
         talk.warn(f"{bundle.name} is too large for a FAT32 stick (4 GiB): format the stick as exFAT or ext4")
-    return Built(kit, kit / bundle.name, assembly, digest, size, tuple(key.name for key in keys))
+    return Built(kit, kit / bundle.name, assembly, digest, size, tuple(one.name for one in signers))
 
 
 @contextmanager
@@ -217,16 +222,14 @@ def _earlier(request: Request, the_draft: Draft, folder: Path) -> list[Path]:
     return [*named, *media.earlier_bundles(request.output, the_draft.recipe.product, folder)]
 
 
-def _check(bundle: Path, keys: Sequence[KeyFile]) -> None:
+def _check(bundle: Path, signers: Sequence[Signer]) -> None:
     """Let the verifier of the site judge signatures, headers, frames and index, before the bundle gets its name.
 
     What the frames hold was hashed on its way into them; reading it all again would say no more of the disk, because it
     would come from memory. ``bundle verify`` reads it all.
     """
-    trusted = tuple(PublicKey(key.spki, key.name) for key in keys)
-    policy = TrustPolicy("this build", None, {"release": Role(trusted, len(trusted))})
     with BundleReader(bundle) as reader:
-        check_content(reader, verify_release(reader, policy), quick=True)
+        check_content(reader, verify_release(reader, trusting(signers, "this build")), quick=True)
 
 
 def _program(request: Request, platform: str, folder: Path) -> Path:
@@ -242,15 +245,6 @@ def _program(request: Request, platform: str, folder: Path) -> Path:
         )
     shutil.copyfile(request.installer, target)
     return target
-
-
-def _key_paths(request: Request, the_draft: Draft) -> list[Path]:
-    """Keys from the options, else the environment, else the manifest."""
-    if request.keys:
-        return list(request.keys)
-    if from_environment := os.environ.get("SEALIFT_KEY"):
-        return [Path(path) for path in from_environment.split(os.pathsep)]
-    return [the_draft.base / path for path in the_draft.recipe.sign.keys]
 
 
 def _platform(recipe: Recipe, asked: str | None) -> str:

@@ -15,9 +15,20 @@ from bundler import permit as permits
 from bundler import permit_verb, trust
 from bundler.cache import wide_cache
 from bundler.countersign import countersign, read_subject
-from bundler.sign import Passphrase, generate, load_key, load_keys, passphrase_from
+from bundler.keyless import Asked, read_trusted_root
+from bundler.options import (
+    IdentityToken,
+    IdentityTokenFile,
+    InstallerIdentity,
+    ReleaseIdentity,
+    SigstoreConfig,
+    SigstoreTrustedRoot,
+    identities,
+)
+from bundler.sign import Passphrase, generate, load_keys, passphrase_from
+from bundler.signers import open_signer
 from bundler.verification import contents, inspect_media, verify_media
-from installer.bundle.trust import ANY_PRODUCT, TrustPolicy, read_public_key
+from installer.bundle.trust import ANY_PRODUCT, Signer, TrustPolicy, read_public_key
 from installer.errors import SealiftError
 from installer.talk import Table, Talk, run_cli, size
 
@@ -150,14 +161,28 @@ def build(
     reuse: Annotated[
         list[Path] | None, typer.Option("--reuse", metavar="BUNDLE", help="take blobs from it, as from those in DIR")
     ] = None,
+    identity_token: IdentityToken = None,
+    identity_token_file: IdentityTokenFile = None,
+    sigstore_config: SigstoreConfig = None,
 ) -> None:
     """Make the signed bundle and its media folder, DIR/PRODUCT-vVERSION/."""
     from bundler import build as building
     from bundler import check as checking
 
     talk: Talk = context.obj
+    keyless = Asked(identity_token, identity_token_file, sigstore_config)
     request = building.Request(
-        version, Path(), manifest, tuple(key or ()), platform, installer, output, force, jobs, tuple(reuse or ())
+        version,
+        Path(),
+        manifest,
+        tuple(key or ()),
+        platform,
+        installer,
+        output,
+        force,
+        jobs,
+        tuple(reuse or ()),
+        keyless,
     )
     if dry_run and check is not None:
         raise SealiftError("bad-option", "--dry-run and --check are two different questions", hint="ask one at a time")
@@ -223,19 +248,23 @@ def verify(
 def sign(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="a bundle, or the media folder")],
-    key: Annotated[Path, typer.Option("--key", metavar="KEY", envvar="SEALIFT_KEY", help="private key")],
+    key: Annotated[Path | None, typer.Option("--key", metavar="KEY", help="private key; else SEALIFT_KEY")] = None,
     name: Annotated[str | None, typer.Option("--name", help="what the signature is called; else as the key")] = None,
     passphrase_file: PassphraseFile = None,
+    identity_token: IdentityToken = None,
+    identity_token_file: IdentityTokenFile = None,
+    sigstore_config: SigstoreConfig = None,
 ) -> None:
     """Add one more signature, to a media folder or a permit. Shows what is signed first, and leaves it as it is."""
     talk: Talk = context.obj
+    passphrase = _passphrase(passphrase_file, talk)
     if permits.is_permit(file):
-        permit_verb.sign(talk, file, key, _passphrase(passphrase_file, talk))
+        permit_verb.sign(talk, file, key, passphrase)
         return
     subject = read_subject(file)
     for line in subject.lines():
         talk.say(line)
-    signer = load_key(key, _passphrase(passphrase_file, talk))
+    signer = open_signer(key, Asked(identity_token, identity_token_file, sigstore_config), passphrase)
     made = countersign(subject, signer, name)
     talk.result(made.table(subject), made.as_json(subject))
 
@@ -264,8 +293,10 @@ def program(
 def trust_init(
     context: typer.Context,
     root_key: Annotated[list[Path], typer.Option("--root-key", metavar="KEY", help="private; signs the root")],
-    release_key: Annotated[list[Path], typer.Option("--release-key", metavar="PUB", help="public; may sign releases")],
     out: Annotated[Path, typer.Option("--out", metavar="ROOT.JSON")],
+    release_key: Annotated[
+        list[Path] | None, typer.Option("--release-key", metavar="PUB", help="public; may sign releases")
+    ] = None,
     root_threshold: Annotated[int, typer.Option("--root-threshold")] = 1,
     threshold: Annotated[int, typer.Option("--threshold", help="signatures that a release needs")] = 1,
     installer_key: Annotated[list[Path] | None, typer.Option("--installer-key", metavar="PUB")] = None,
@@ -273,17 +304,21 @@ def trust_init(
     product: Annotated[str, typer.Option("--product", help="the one product it is for, or *")] = ANY_PRODUCT,
     expires_days: Annotated[int, typer.Option("--expires-days", min=1, max=36500)] = trust.DEFAULT_DAYS,
     passphrase_file: PassphraseFile = None,
+    release_identity: ReleaseIdentity = None,
+    installer_identity: InstallerIdentity = None,
+    sigstore_trusted_root: SigstoreTrustedRoot = None,
 ) -> None:
     """Make root.json: who may sign releases, the installer and permits. Prints its fingerprint."""
     talk: Talk = context.obj
     roots = load_keys(root_key, _passphrase(passphrase_file, talk))
     plan = trust.RootPlan(
-        release=_public(release_key),
+        release=[*_public(release_key or []), *identities(release_identity)],
         threshold=threshold,
         root_threshold=root_threshold,
-        installer=_public(installer_key or []),
+        installer=[*_public(installer_key or []), *identities(installer_identity)],
         permit=_public(permit_key or []),
         product=product,
+        keyless=read_trusted_root(sigstore_trusted_root) if sigstore_trusted_root is not None else None,
     )
     raw = trust.make_root(plan, roots, datetime.now(UTC) + timedelta(days=expires_days))
     trust.save_root(out, raw)
@@ -299,13 +334,18 @@ def trust_show(context: typer.Context, root: Annotated[Path, typer.Argument(meta
 def _show_root(raw: bytes, path: Path, talk: Talk) -> None:
     policy = TrustPolicy.from_root(raw, path.name)
     roles = {
-        name: {"threshold": role.threshold, "keys": [{"key": str(k.fingerprint), "name": k.name} for k in role.keys]}
+        name: {
+            "threshold": role.threshold,
+            "keys": [Signer.of(one).as_json() for one in role.keys],
+            "identities": [Signer.of(one).as_json() for one in role.identities],
+        }
         for name, role in policy.roles.items()
     }
     rows = [("root", str(path)), ("product", policy.product or "any"), ("version", str(policy.root_version))]
     rows += [("expires", f"{policy.expires:%Y-%m-%d}" if policy.expires else "never")]
     for name, role in policy.roles.items():
-        rows += [(f"{name} ({role.threshold} of {len(role.keys)})", f"{k.name} {k.fingerprint}") for k in role.keys]
+        who = f"{name} ({role.threshold} of {len(role.signers)})"
+        rows += [(who, Signer.of(one).line()) for one in role.signers]
     rows += [("fingerprint", str(trust.fingerprint(raw)))]
     value: dict[str, object] = {
         "root": str(path),

@@ -11,7 +11,7 @@ from typing import Final
 from bundler.changelog import section_for
 from bundler.durable import write_new
 from bundler.kit import PROGRAM
-from bundler.sign import KeySigner
+from bundler.sign import Signer, trusting
 from bundler.version import Version
 from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.beside import (
@@ -23,9 +23,10 @@ from installer.bundle.beside import (
 )
 from installer.bundle.digest import Digest
 from installer.bundle.release import File, Release
-from installer.bundle.signature import MAX_SIGNATURES, key_fingerprint, parse_signature
+from installer.bundle.signature import MAX_SIGNATURES, parse_signature
 from installer.bundle.subject import claim_of
-from installer.bundle.trust import PublicKey
+from installer.bundle.trust import Identity, PublicKey
+from installer.bundle.trust import Signer as SignedBy
 from installer.errors import SealiftError
 from installer.talk import Table
 
@@ -71,10 +72,10 @@ class Subject:
 
 @dataclass(frozen=True)
 class Countersigned:
-    """Files that were written, none where this key had signed already: beside release, then beside program."""
+    """Files that were written, none where this signer had signed already: beside release, then beside program."""
 
     signer: str
-    key: Digest
+    who: PublicKey | Identity
     release: Path | None
     program: Path | None
 
@@ -88,7 +89,7 @@ class Countersigned:
             "product": subject.release.product,
             "version": subject.release.version,
             "digest": str(subject.digest),
-            "key": str(self.key),
+            **{name: text for name, text in SignedBy.of(self.who).as_json().items() if name != "name"},
             "files": self.files,
         }
 
@@ -96,7 +97,7 @@ class Countersigned:
         if not self.files:
             return f"nothing to do: {self.signer} has signed this already"
         release = f"{subject.release.product} {subject.release.version} {subject.digest}"
-        rows = (("release", release), ("signed by", f"{self.signer} {self.key}"))
+        rows = (("release", release), ("signed by", SignedBy.of(self.who).line()))
         return Table(("", ""), (*rows, *(("wrote", path) for path in self.files)))
 
 
@@ -116,7 +117,7 @@ def read_subject(path: Path) -> Subject:
     return Subject(bundle, release, raw, _changes(release, changelog), signatures, _program(bundle, release))
 
 
-def countersign(subject: Subject, signer: KeySigner, name: str | None = None) -> Countersigned:
+def countersign(subject: Subject, signer: Signer, name: str | None = None) -> Countersigned:
     """Add the signatures that ``signer`` has not made yet; ``name`` is what their files are called.
 
     Raises ``bad-option``, ``output-exists`` (2), ``signatures-too-many`` (3).
@@ -143,25 +144,26 @@ def countersign(subject: Subject, signer: KeySigner, name: str | None = None) ->
         if not _has_signed(signer, subject.program, made):
             signature = signer.signature_file(subject.program)
             program = _write(folder, f"{PROGRAM}.{{}}.sigstore.json", signer, name, signature)
-    return Countersigned(signer.name, key_fingerprint(signer.spki), release, program)
+    return Countersigned(signer.name, signer.trusted_as, release, program)
 
 
-def _has_signed(signer: KeySigner, payload: bytes, files: Mapping[str, bytes]) -> bool:
-    """Whether one of ``files`` is a valid signature by this very key."""
-    key = PublicKey(signer.spki, signer.name)
+def _has_signed(signer: Signer, payload: bytes, files: Mapping[str, bytes]) -> bool:
+    """Whether one of ``files`` is a valid signature by this very key or identity."""
+    policy = trusting([signer], signer.name)
     for name, data in files.items():
         try:
-            if key.accepts(parse_signature(data, name).signature, payload):
-                return True
+            policy.judge("release", payload, {name: data})
         except SealiftError:
             continue
+        return True
     return False
 
 
-def _write(folder: Path, pattern: str, signer: KeySigner, name: str | None, data: bytes) -> Path:
+def _write(folder: Path, pattern: str, signer: Signer, name: str | None, data: bytes) -> Path:
     path = folder / pattern.format(name or signer.name)
-    if name is None and path.exists():  # another key of the same name
-        path = folder / pattern.format(f"{signer.name}-{key_fingerprint(signer.spki).short}")
+    if name is None and path.exists():  # another key of the same name, or another signature of one that has no key
+        unique = Digest.of(data) if isinstance(signer.trusted_as, Identity) else signer.trusted_as.fingerprint
+        path = folder / pattern.format(f"{signer.name}-{unique.short}")
     write_new(path, data)
     return path
 

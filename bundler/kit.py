@@ -8,10 +8,11 @@ import hashlib
 import itertools
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
+from shlex import quote
 from typing import Final
 
 from bundler.durable import write_new
@@ -19,6 +20,7 @@ from bundler.sign import Signer
 from bundler.write import PARTIAL, goes_on
 from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.release import Release
+from installer.bundle.trust import Identity
 from installer.durable import sync_folder
 from installer.errors import SealiftError
 
@@ -105,45 +107,57 @@ def refuse_other_release(kit: Path, raw: bytes) -> None:
     )
 
 
-def complete(
-    folder: Path,
-    release: Release,
-    digest: str,
-    signers: Sequence[Signer],
-    signatures: dict[str, bytes],
-    changes: str,
-    known: Mapping[str, str],
-    program_signatures: Mapping[str, bytes] = MappingProxyType({}),
-) -> None:
-    """Add what stands beside bundle and program: signatures, readme, checksums. Everything is synced.
+@dataclass(frozen=True)
+class Signatures:
+    """Who signed, and the files: over the release by member name, over the program by their names beside it.
 
-    ``program_signatures``, by file name, were made before, and keep their names.
-    ``known``: hex sha256 of files, by name, that were hashed as they were written.
+    ``program_is_signed``: by others, before this build.
+    """
+
+    signers: Sequence[Signer]
+    release: Mapping[str, bytes]
+    program: Mapping[str, bytes]
+    program_is_signed: bool = False
+
+
+def program_signatures(folder: Path, signers: Sequence[Signer], already: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Signature files over the program in ``folder``; those made ``already``, by file name, keep their names.
+
+    The first one stands beside the program under the plain name.
     """
     program = (folder / PROGRAM).read_bytes()
-    (folder / PROGRAM).chmod(0o755)
-    taken = dict(program_signatures)
+    taken = dict(already)
     for signer in signers:
         made = signer.signature_file(program)
         if made not in taken.values():
             names = (f"{PROGRAM}{extra}.sigstore.json" for extra in _extras(signer.name))
             taken[next(name for name in names if name not in taken)] = made
-    for name, made in taken.items():
-        write_new(folder / name, made)
+    return taken
+
+
+def complete(
+    folder: Path, release: Release, digest: str, made: Signatures, changes: str, known: Mapping[str, str]
+) -> None:
+    """Add what stands beside bundle and program: signatures, readme, checksums. Everything is synced.
+
+    ``known``: hex sha256 of files, by name, that were hashed as they were written.
+    """
+    (folder / PROGRAM).chmod(0o755)
     (folder / "signatures").mkdir()
-    for name, signature in signatures.items():
+    for name, signature in {**made.program, **made.release}.items():
         write_new(folder / name, signature)
-    key = "installer.pub" if program_signatures else "release.pub"
-    write_new(folder / README, readme(release, digest, signers, sorted(signatures), changes, key).encode("utf-8"))
+    program_key = "installer.pub" if made.program_is_signed else "release.pub"
+    page = readme(release, digest, made.signers, changes, program_key)
+    write_new(folder / README, page.encode("utf-8"))
     write_new(folder / SUMS, sums(folder, known).encode("utf-8"))
     _sync_file(folder / PROGRAM)
     sync_folder(folder)
 
 
-def readme(
-    release: Release, digest: str, signers: Iterable[Signer], signatures: Sequence[str], changes: str, program_key: str
-) -> str:
-    """The operator's page; ``program_key`` is whose signature ``install.sigstore.json`` is. Pure."""
+def readme(release: Release, digest: str, signers: Sequence[Signer], changes: str, program_key: str) -> str:
+    """The operator's page, whose commands check the first signer's signatures; ``program_key`` is whose signature
+    ``install.sigstore.json`` is. Pure."""
+    first = signers[0].trusted_as
     # Imported here: it costs a tenth of what `bundle --help` may take, and only a build needs it.
     from jinja2 import Environment, StrictUndefined
 
@@ -157,7 +171,9 @@ def readme(
         bundle=bundle_name(release),
         digest=digest,
         signers=[signer.name for signer in signers],
-        first_signature=signatures[0],
+        first_signature=f"signatures/{signers[0].name}.sigstore.json",
+        identity=quote(first.identity) if isinstance(first, Identity) else None,
+        issuer=quote(first.issuer) if isinstance(first, Identity) else None,
         news=f"What is new in {release.version}",
         changes=changes,
         program_key=program_key,

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from bundler import permit as permits
-from bundler.sign import Passphrase, load_key, load_keys, passphrase_from
+from bundler.sign import Passphrase, load_keys, passphrase_from
 from installer.errors import SealiftError
 from installer.talk import Talk
 
@@ -34,17 +34,20 @@ def permit(
         raise SealiftError("bad-option", f"{out} is no name for a permit", hint=f"end it with {permits.SUFFIX}")
     made = permits.make_permit(permits.Wish(coming_from, to, site, product, days), datetime.now(UTC))
     _show(talk, made.lines())
-    named = [Path(path) for path in os.environ.get("SEALIFT_KEY", "").split(os.pathsep) if path]
-    signers = load_keys(key or named, passphrase_from(passphrase_file, talk.ask_secret))
+    signers = load_keys(key or _keys_of_environment(), passphrase_from(passphrase_file, talk.ask_secret))
     signed = permits.write_permit(made, out, signers)
     talk.result(signed.table(), signed.as_json())
 
 
-def sign(talk: Talk, file: Path, key: Path, passphrase: Passphrase) -> None:
-    """Add one signature to a permit, which is shown before the passphrase is asked for."""
+def sign(talk: Talk, file: Path, key: Path | None, passphrase: Passphrase) -> None:
+    """Add one signature to a permit, which is shown before the passphrase is asked for. Permits want keys."""
     _show(talk, permits.read_unsigned(file).lines())
-    signed = permits.sign_permit(file, [load_key(key, passphrase)])
+    signed = permits.sign_permit(file, load_keys([key] if key is not None else _keys_of_environment(), passphrase))
     talk.result(signed.table(), signed.as_json())
+
+
+def _keys_of_environment() -> list[Path]:
+    return [Path(path) for path in os.environ.get("SEALIFT_KEY", "").split(os.pathsep) if path]
 
 
 def _show(talk: Talk, lines: tuple[str, ...]) -> None:

@@ -85,10 +85,17 @@ class DeployTemplate(Closed):
         return self.compose.removeprefix("templates/")
 
 
+class Keyless(Closed):
+    """The Sigstore instance to sign with, as a ``client-trust-config.json``; the token comes by another way."""
+
+    config: Location
+
+
 class Sign(Closed):
-    """Private keys that sign when neither ``--key`` nor ``SEALIFT_KEY`` says otherwise."""
+    """Who signs when neither ``--key`` nor ``SEALIFT_KEY`` says otherwise: private keys, and an identity."""
 
     keys: tuple[Location, ...] = ()
+    keyless: Keyless | None = None
 
 
 class Recipe(Closed):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,6 +22,7 @@ from bundler.durable import write_new
 from bundler.keyfile import Passphrase, read_private_key
 from installer.bundle.digest import Digest
 from installer.bundle.signature import key_fingerprint, sigstore_bundle
+from installer.bundle.trust import Identity, PublicKey, Role, TrustPolicy
 from installer.errors import SealiftError
 
 __all__ = ["KeyFile", "KeySigner", "Passphrase", "Signer", "generate", "load_key", "load_keys", "passphrase_from"]
@@ -34,12 +35,27 @@ class Signer(Protocol):
     def name(self) -> str:
         """What its signature files are called: the stem of a file name."""
 
+    @property
+    def trusted_as(self) -> PublicKey | Identity:
+        """Whom a root of trust must name, so that its signatures count."""
+
+    @property
+    def trusted_root(self) -> Mapping[str, Any] | None:
+        """The trusted root of the Sigstore instance that vouches for an identity; None for a key."""
+
     def signature_file(self, payload: bytes) -> bytes:
         """The bytes of a Sigstore bundle over ``payload``."""
 
+    def describe(self) -> str:
+        """Who signs, for people."""
 
-class KeySigner(Signer, Protocol):
+
+class KeySigner(Protocol):
     """A signer with one lasting P-256 key, wherever that lives; so it can stand in a root, and sign one."""
+
+    @property
+    def name(self) -> str:
+        """What its signature files are called: the stem of a file name."""
 
     @property
     def spki(self) -> bytes:
@@ -47,6 +63,9 @@ class KeySigner(Signer, Protocol):
 
     def sign(self, payload: bytes) -> bytes:
         """A DER signature (ECDSA, SHA-256) over ``payload``."""
+
+    def signature_file(self, payload: bytes) -> bytes:
+        """The bytes of a Sigstore bundle over ``payload``."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +78,14 @@ class KeyFile:
     @property
     def spki(self) -> bytes:
         return self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+    @property
+    def trusted_as(self) -> PublicKey:
+        return PublicKey(self.spki, self.name)
+
+    @property
+    def trusted_root(self) -> None:
+        return None
 
     @property
     def fingerprint(self) -> Digest:
@@ -74,14 +101,29 @@ class KeyFile:
     def signature_file(self, payload: bytes) -> bytes:
         return sigstore_bundle(self.sign(payload), Digest.of(payload), self.spki)
 
+    def describe(self) -> str:
+        return f"{self.name} {self.fingerprint}"
+
     def called(self, name: str) -> KeyFile:
         """The same key, whose signature files have another name."""
         return KeyFile(name, self._key)
 
 
+def trusting(signers: Sequence[Signer], origin: str) -> TrustPolicy:
+    """The policy by which every one of ``signers`` must sign, and whose program does not matter."""
+    trusted = [signer.trusted_as for signer in signers]
+    rule = Role(
+        tuple(one for one in trusted if isinstance(one, PublicKey)),
+        len(trusted),
+        tuple(one for one in trusted if isinstance(one, Identity)),
+    )
+    keyless = next((signer.trusted_root for signer in signers if signer.trusted_root is not None), None)
+    return TrustPolicy(origin, None, {"release": rule}, keyless=keyless)
+
+
 def load_key(path: Path, passphrase: Passphrase) -> KeyFile:
     """Read a private key. Raises what :func:`bundler.keyfile.read_private_key` raises, all 2."""
-    return KeyFile(_stem(path), read_private_key(path, passphrase))
+    return KeyFile(file_stem(path.stem), read_private_key(path, passphrase))
 
 
 def load_keys(paths: Iterable[Path], passphrase: Passphrase) -> tuple[KeyFile, ...]:
@@ -122,7 +164,7 @@ def generate(folder: Path, name: str, passphrase: str) -> tuple[KeyFile, Path, P
     folder.mkdir(parents=True, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(passphrase.encode("utf-8")))
-    made = KeyFile(_stem(private), key)
+    made = KeyFile(file_stem(private.stem), key)
     write_new(private, pem, mode=0o600)
     write_new(public, made.public_pem, mode=0o644)
     return made, private, public
@@ -152,6 +194,6 @@ def passphrase_from(file: Path | None, ask: Callable[[str, str], str]) -> Passph
     return answer
 
 
-def _stem(path: Path) -> str:
-    """A name that signature files can have, from the file's own."""
-    return re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("._-")[:40] or "key"
+def file_stem(name: str) -> str:
+    """A name that signature files can have, from that of a key file or a person."""
+    return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("._-")[:40].rstrip("._-") or "key"

@@ -79,7 +79,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 def _small_steps(monkeypatch: pytest.MonkeyPatch, bench: Bench) -> None:
     """Every frame is written by itself; and the key is unlocked once, which costs more than a build of this size."""
     keys = load_keys(bench.request.keys, lambda _: "word")
-    monkeypatch.setattr(building, "load_keys", lambda paths, passphrase: keys)
+    monkeypatch.setattr(building, "open_signers", lambda *_: keys)
     monkeypatch.setattr(press, "_BATCH", 0)
 
 

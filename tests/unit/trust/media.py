@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from bundler.build import Request, build
 from bundler.countersign import Countersigned, countersign, read_subject
-from bundler.sign import KeyFile
+from bundler.sign import Signer
 from bundler.verification import Verification, verify_media
 from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.trust import TrustPolicy
@@ -61,7 +61,7 @@ class Stick:
         with BundleReader(self.bundle) as reader:
             return reader.head.release
 
-    def sign(self, signer: KeyFile | str, name: str | None = None) -> Countersigned:
+    def sign(self, signer: Signer | str, name: str | None = None) -> Countersigned:
         """What ``bundle sign`` does."""
         signer = key(signer) if isinstance(signer, str) else signer
         return countersign(read_subject(self.folder), signer, name)

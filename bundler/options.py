@@ -1,0 +1,65 @@
+"""Options that several verbs of ``bundle`` share, about identities that sign without a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bundler.sign import file_stem
+from installer.bundle.trust import Identity
+from installer.errors import SealiftError
+
+IdentityToken = Annotated[
+    str | None,
+    typer.Option(
+        "--identity-token",
+        metavar="TOKEN",
+        help="sign as the identity in this OIDC token; better in a file or SEALIFT_IDENTITY_TOKEN: others see commands",
+    ),
+]
+IdentityTokenFile = Annotated[
+    Path | None, typer.Option("--identity-token-file", metavar="FILE", help="a file that holds the token")
+]
+SigstoreConfig = Annotated[
+    Path | None,
+    typer.Option(
+        "--sigstore-config",
+        metavar="JSON",
+        help="client-trust-config.json of the instance; else SEALIFT_SIGSTORE_CONFIG, else the manifest's",
+    ),
+]
+ReleaseIdentity = Annotated[
+    list[str] | None,
+    typer.Option("--release-identity", metavar="IDENTITY@@ISSUER", help="who may sign releases without a key"),
+]
+InstallerIdentity = Annotated[
+    list[str] | None,
+    typer.Option("--installer-identity", metavar="IDENTITY@@ISSUER", help="who may sign the program without a key"),
+]
+SigstoreTrustedRoot = Annotated[
+    Path | None,
+    typer.Option(
+        "--sigstore-trusted-root", metavar="JSON", help="trusted_root.json of the instance that vouches for identities"
+    ),
+]
+
+
+def identities(values: Iterable[str] | None) -> list[Identity]:
+    """Identities as an option spells them, ``IDENTITY@@ISSUER``: neither a mail address nor a URL holds two of them.
+
+    Raises ``bad-option`` (2).
+    """
+    found = []
+    for value in values or ():
+        identity, _, issuer = value.rpartition("@@")
+        if not identity or not issuer:
+            raise SealiftError(
+                "bad-option",
+                f"not an identity with its issuer: {value}",
+                hint="such as pipeline@vendor.example@@https://login.vendor.example: both must match exactly",
+            )
+        found.append(Identity(identity, issuer, file_stem(identity)))
+    return found
