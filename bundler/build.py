@@ -16,6 +16,7 @@ from bundler.assemble import Assembly, assemble
 from bundler.cache import wide_cache
 from bundler.changelog import Section, section_for
 from bundler.collect import files
+from bundler.collect.charts import collect_charts
 from bundler.collect.content import FileContent
 from bundler.collect.image import Wish
 from bundler.collect.images import Sources, open_sources
@@ -187,10 +188,17 @@ def wished(the_draft: Draft, name: str) -> tuple[ImageSource, Wish]:
     return source, Wish(name, the_draft.platform, reference, index=image.index, signatures=image.signatures)
 
 
+def wished_charts(the_draft: Draft, sources: Sources) -> Iterator[files.CollectedFile]:
+    """Every chart of the release. Raises as :func:`~bundler.collect.charts.collect_charts` does."""
+    values = the_draft.values
+    filled = [one.filled(values) for one in the_draft.recipe.charts]
+    return collect_charts(filled, the_draft.base, sources.registries)
+
+
 def _assemble(the_draft: Draft, program: Path, sources: Sources, talk: Talk) -> Assembly:
     recipe = the_draft.recipe
     found = [one for name in sorted(recipe.sources()) for one in sources.collect(*wished(the_draft, name))]
-    collected = list(collect_files(the_draft, FileContent.of(program, "site program")))
+    collected = [*collect_files(the_draft, FileContent.of(program, "site program")), *wished_charts(the_draft, sources)]
     talk.say(f"collected {len(found)} images and {len(collected)} files")
     return assemble(recipe, the_draft.version, the_draft.platform, the_draft.created, found, collected)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, TemplateSyntaxError
 
 from bundler.assemble import refuse_twins
-from bundler.build import Draft, Request, collect_files, draft, wished
+from bundler.build import Draft, Request, collect_files, draft, wished, wished_charts
 from bundler.changelog import UNRELEASED, sections
 from bundler.collect.content import read_whole
 from bundler.collect.files import CollectedFile
@@ -46,6 +46,7 @@ def _problems(found: Draft, talk: Talk) -> Iterator[SealiftError]:
     checks: list[Callable[[], None]] = [lambda: files.extend(collect_files(found, None))]
     with open_sources(talk, None, found.recipe.registries, found.base) as sources:
         checks += [partial(_check_image, found, name, sources) for name in sorted(found.recipe.sources())]
+        checks.append(lambda: files.extend(wished_charts(found, sources)))
         yield from _failures(checks)
     if files:
         templates = [file for file in files if file.file.role == "template"]

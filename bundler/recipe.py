@@ -68,6 +68,24 @@ class Program(Closed):
     path: Location
 
 
+class Chart(Closed):
+    """A Helm chart: a folder or a ``.tgz`` (``path``), or one in a registry (``from: oci://HOST/NAME:VERSION``)."""
+
+    path: Location | None = None
+    source: Annotated[Location | None, Field(alias="from")] = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.path is None) == (self.source is None):
+            raise ValueError("a chart has either a path or a from")
+        return self
+
+    def filled(self, values: Mapping[str, str]) -> Chart:
+        """With its placeholders replaced."""
+        path, source = (None if text is None else fill(text, values) for text in (self.path, self.source))
+        return self.model_copy(update={"path": path, "source": source})
+
+
 class EdgeImages(Closed):
     """Images of the site's own services."""
 
@@ -109,6 +127,7 @@ class Recipe(Closed):
     registries: dict[RegistryHost, RegistrySettings] = Field(default_factory=dict)
     images: dict[Name, ImageFrom]
     binaries: tuple[Program, ...] = ()
+    charts: tuple[Chart, ...] = ()
     templates: Annotated[tuple[Location, ...], Field(min_length=1)]
     changelog: Location = "CHANGELOG.md"
     docs: tuple[Location, ...] = ()
@@ -173,7 +192,8 @@ class Recipe(Closed):
 
     def _locations(self) -> list[str]:
         programs = [program.path for program in (*self.binaries, *self.tools)]
-        return [*(image.source for image in self.sources().values()), *programs, *self.docs, self.changelog]
+        charts = [str(chart.path or chart.source) for chart in self.charts]
+        return [*(image.source for image in self.sources().values()), *programs, *charts, *self.docs, self.changelog]
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:

@@ -61,6 +61,7 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "input-missing",
         "output-exists",
         "source-unsupported",
+        "chart-invalid",
         "image-not-found",
         "platform-missing",
         "signature-not-found",
