@@ -13,6 +13,7 @@ import typer
 
 from installer import __version__
 from installer.errors import SealiftError
+from installer.foothold import refuse_unsafe
 from installer.hostprogram import ensure_on_host, own_program
 from installer.site import DEFAULT_SITE_FILE, DEFAULT_STATE_DIR, load_site
 from installer.talk import Table, Talk, run_cli
@@ -38,6 +39,7 @@ class _Places:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
+    os.umask(os.umask(0o077) | 0o022)  # nothing that we make is for everybody to write to
     arguments = list(sys.argv[1:] if argv is None else argv)
     return run_cli(app, _with_verb(arguments), program=_program_name(), anywhere=_ANYWHERE)
 
@@ -93,6 +95,7 @@ def places(
             f"{state_dir} belongs to somebody else",
             hint="run this as root, or name a folder of your own with --state-dir",
         )
+    refuse_unsafe(state_dir)
     _Places.state_dir = state_dir.absolute()
     fallback = state_dir / "site.yaml"
     _Places.site_file = site_file or (

@@ -76,9 +76,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path, mode: int = 0o700) -> Path:
-    """``folder`` with its parents; a folder that is made here gets ``mode``."""
+    """``folder`` with its parents; each folder that is made here gets ``mode``."""
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.parent, mode)
         folder.mkdir(mode=mode, exist_ok=True)
         folder.chmod(mode)
         sync_folder(folder.parent)

@@ -262,6 +262,7 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "certificate-missing",
         "engine-distrusts-registry",
         "runtime-unusable",
+        "path-unsafe",
         "tool-missing",
         "tool-failed",
     ),

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from installer.bundle.release import InputName, Name, first_problem
 from installer.errors import SealiftError
+from installer.foothold import refuse_unsafe
 
 DEFAULT_SITE_FILE: Final = Path("/etc/sealift/site.yaml")
 DEFAULT_STATE_DIR: Final = Path("/var/lib/sealift")
@@ -184,7 +185,11 @@ def parse_site(text: str, origin: str = "site.yaml") -> Site:
 
 
 def load_site(path: Path) -> Site:
-    """Read the site file at ``path``. Raises ``site-file-not-found`` or ``site-file-invalid`` (2)."""
+    """Read the site file at ``path``.
+
+    Raises ``site-file-not-found``, ``site-file-invalid`` (2), ``path-unsafe`` (7): it says which files root reads.
+    """
+    refuse_unsafe(path)
     try:
         return parse_site(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -12,8 +14,11 @@ from typing import NoReturn
 from installer.carried import argv_of
 from installer.commands import Command
 from installer.errors import SealiftError
+from installer.foothold import others_can_change
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "DOCKER_CONFIG")
+_FOLDERS = frozenset({"HOME", "TMPDIR", "DOCKER_CONFIG"})
+_USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,25 @@ class Finished:
     err: str
 
 
+def _passed_on(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a child sees of ours. Where we are root, nothing in it leads to what others can change.
+
+    `sudo` may have kept a PATH with a `docker` in it, or a home folder with plugins of Docker's, that are not root's.
+    """
+    found = {name: environment[name] for name in _PASSED_ON if environment.get(name)}
+    if os.geteuid() == 0:
+        found = {name: text for name, text in found.items() if name not in _FOLDERS or _is_ours(text)}
+        path = found.get("PATH", "").split(":")
+        found["PATH"] = ":".join(folder for folder in path if folder.startswith("/") and _is_ours(folder))
+    found["PATH"] = found.get("PATH") or _USUAL_PATH
+    return found
+
+
+@functools.cache
+def _is_ours(folder: str) -> bool:
+    return others_can_change(Path(folder)) is None
+
+
 def become(argv: tuple[str, ...]) -> NoReturn:
     """Go on as another program, in this process: the same environment, files and terminal. Raises ``OSError``."""
     sys.stdout.flush()
@@ -34,8 +58,7 @@ def become(argv: tuple[str, ...]) -> NoReturn:
 
 def run(command: Command, *, stdin: bytes | None = None, check: bool = True) -> Finished:
     """Run to the end. Raises ``tool-missing`` or, with ``check``, ``tool-failed`` (7) with its last lines."""
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | dict(command.env)
-    environment.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    environment = _passed_on(os.environ) | dict(command.env)
     program, *arguments = command.argv
     try:
         done = subprocess.run(

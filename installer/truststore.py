@@ -9,6 +9,7 @@ from installer.bundle.digest import Digest
 from installer.bundle.trust import MAX_ROOT_BYTES, TrustPolicy
 from installer.durable import make_folder, write_durably
 from installer.errors import SealiftError
+from installer.foothold import refuse_unsafe
 from installer.secretfiles import fingerprint_key
 from installer.sitekey import site_key
 
@@ -37,6 +38,7 @@ def provision(state_dir: Path, source: Path, fingerprint: str) -> TrustPolicy:
             hint="a newer root must be signed by the old one; a host that changes hands starts with a new state dir",
         )
     make_folder(state_dir)  # 0700: other people on the host have no business in it
+    refuse_unsafe(state_dir)  # somebody may have been quicker, where everybody may make folders
     make_folder(place.parent)
     write_durably(place, raw, 0o600)
     fingerprint_key(state_dir)  # both keys are made now, so that a later refusal has written nothing

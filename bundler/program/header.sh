@@ -170,8 +170,10 @@ unpack_into() { # a folder
 
 start_for_one_run() {
   [ -z "${SEALIFT_RUNTIME_DIR:-}" ] || return 1
-  SEALIFT_RUNTIME_TEMPORARY=$(mktemp -d "${TMPDIR:-/tmp}/sealift.XXXXXX" 2>/dev/null) ||
-    { why="cannot write to ${TMPDIR:-/tmp}"; return 1; }
+  # What is started there must not be somebody else's by then: a folder of ours, or one where only we can move ours.
+  room=${TMPDIR:-/tmp}
+  [ -O "$room" ] || [ -k "$room" ] || room=/tmp
+  SEALIFT_RUNTIME_TEMPORARY=$(mktemp -d "$room/sealift.XXXXXX" 2>/dev/null) || { why="cannot write to $room"; return 1; }
   unpack_into "$SEALIFT_RUNTIME_TEMPORARY" ||
     { rm -rf "$SEALIFT_RUNTIME_TEMPORARY"; SEALIFT_RUNTIME_TEMPORARY=; return 1; }
   trap - EXIT HUP INT TERM

@@ -222,7 +222,7 @@ def test_brings_a_product_into_service_and_off_again(
     assert place.done("sealift remove --yes --volumes") == {"removed": "wallboard", "volumes": True}
     assert place.on_the_engine(engine) == []
     left = {path for path in place.files() if path.startswith("state/")} - before
-    assert {path.split("/")[1] for path in left} <= {"lock", "journal", "state.a", "state.b"}, left
+    assert {path.split("/")[1] for path in left} <= {"lock", "journal", "state.a", "state.b", "trust"}, left
     assert place.refuses("sealift rollback") == (2, "not-initialised")
 
 

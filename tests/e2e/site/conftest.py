@@ -34,7 +34,7 @@ def vendor(edge_images: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 
 
 @contextmanager
-def _sites(engine: docker.DockerClient, folders: Callable[[], Path]) -> Iterator[MakeSite]:
+def sites(engine: docker.DockerClient, folders: Callable[[], Path]) -> Iterator[MakeSite]:
     made: list[Site] = []
 
     def make() -> Site:
@@ -50,14 +50,14 @@ def _sites(engine: docker.DockerClient, folders: Callable[[], Path]) -> Iterator
 def make_site(engine: docker.DockerClient, tmp_path: Path) -> Iterator[MakeSite]:
     """Makes sites for one test, and takes them off the engine again."""
     numbers = itertools.count()
-    with _sites(engine, lambda: tmp_path / f"site-{next(numbers)}") as make:
+    with sites(engine, lambda: tmp_path / f"site-{next(numbers)}") as make:
         yield make
 
 
 @pytest.fixture(scope="module")
 def make_lasting_site(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
     """The same for a module: a refusal changes nothing, so many of them can share one site."""
-    with _sites(engine, lambda: tmp_path_factory.mktemp("site")) as make:
+    with sites(engine, lambda: tmp_path_factory.mktemp("site")) as make:
         yield make
 
 

@@ -281,6 +281,7 @@ class Site:
         return f"{said} left {left} {[net['Name'] for net in networks]}" if left or networks else ""
 
     def environment(self) -> dict[str, str]:
+        """What the program is started with: this site is its whole world."""
         own = {
             "PYTHONPATH": str(REPOSITORY),
             "SEALIFT_STATE_DIR": str(self.state),
