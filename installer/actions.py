@@ -256,10 +256,11 @@ class Drain(Closed):
 
 
 class UsePermit(Closed):
-    """The id of this permit is used up."""
+    """The id of this permit is used up. ``signed_by`` are its signers, by ``key`` and ``name``."""
 
     kind: Literal["use-permit"] = "use-permit"
     permit: Permit
+    signed_by: tuple[dict[str, str], ...] = ()
 
 
 class ReturnPermit(Closed):

@@ -20,7 +20,7 @@ from installer.bundle.release import Release
 from installer.clock import Clock, Floor
 from installer.errors import SealiftError
 from installer.marks import Mark, Marks
-from installer.permit import Permit, VerifiedPermit
+from installer.permit import VerifiedPermit
 from installer.site import Site
 from installer.state import ProductState, ReleaseRef
 
@@ -77,7 +77,7 @@ class Admitted:
     """What a commit writes down of how the release came in: the epoch, the permit it needed, the floor from now on."""
 
     epoch: int = 1
-    permit: Permit | None = None
+    permit: VerifiedPermit | None = None
     floor: Floor | None = None
 
     def marks(self, before: Marks, channel: str, ref: ReleaseRef) -> Marks:
@@ -92,7 +92,7 @@ UNCONDITIONAL: Final = Admitted()
 
 def admit(
     release: Release, product: ProductState, site: Site, here: Here, presented: Presented | None = None
-) -> Permit | None:
+) -> VerifiedPermit | None:
     """Refuse what must not come in from media; the permit that let it in, None where it needed none.
 
     Raises errors of exit code 6, ``state-lost`` (4), ``trust-went-back`` (5).
@@ -107,7 +107,7 @@ def admit(
         raise refusal
     standing = None if here.lost else stands(product)
     presented.permit.check(release, standing, presented.site, presented.clock, presented.used)
-    return presented.permit.permit
+    return presented.permit
 
 
 def stands(product: ProductState) -> str | None:

@@ -9,7 +9,6 @@ from installer.actions import Action, UsePermit
 from installer.bundle.release import Closed, Name
 from installer.checks import Check
 from installer.names import Colour
-from installer.permit import Permit
 from installer.state import ReleaseRef
 
 Strategy = Literal["blue-green", "rolling"]
@@ -56,9 +55,9 @@ class Plan(Closed):
         return ref.version if ref else ""
 
     @property
-    def permit(self) -> Permit | None:
-        """The permit that it uses up."""
-        found = (action.permit for step in self.steps for action in step.actions if isinstance(action, UsePermit))
+    def permit(self) -> UsePermit | None:
+        """How it uses up a permit."""
+        found = (action for step in self.steps for action in step.actions if isinstance(action, UsePermit))
         return next(found, None)
 
     @property

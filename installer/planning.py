@@ -124,14 +124,16 @@ def _chosen(wanted: str) -> Strategy:
 
 def _use_permit(scene: Scene) -> tuple[Step, ...]:
     """A permit's id is used up before anything is touched, and given back when all is taken back."""
-    permit = scene.admitted.permit
-    if permit is None:
+    verified = scene.admitted.permit
+    if verified is None:
         return ()
+    permit = verified.permit
+    signed_by = tuple(signer.as_json() for signer in verified.signers)
     use = Step(
         name="permit",
         intent=f"use up the permit {permit.id}, which lets {scene.release.version} in",
         prepares=True,
-        actions=(UsePermit(permit=permit),),
+        actions=(UsePermit(permit=permit, signed_by=signed_by),),
         undo=(ReturnPermit(permit=permit),),
     )
     return (use,)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from installer import __version__
+from installer.actions import UsePermit
 from installer.bundle.verify import VerifiedRelease
 from installer.errors import SealiftError
 from installer.findings import Finding, warnings_as_json
@@ -49,6 +50,8 @@ class Outcome:
         }
         if self.plan is not None and self.result == "planned":
             value["plan"] = self.plan.model_dump(mode="json")
+        if self.plan is not None and self.plan.permit is not None:
+            value["permit"] = self.plan.permit.permit.id
         if self.findings:
             value["warnings"] = warnings_as_json(self.findings)
         return value
@@ -218,6 +221,10 @@ def show_status(
     talk.result(Table(("product", "service", "health", ""), tuple(rows), "\n".join(titles)), value)
 
 
+def _permit(use: UsePermit) -> dict[str, object]:
+    return use.permit.model_dump(mode="json", by_alias=True) | {"signed_by": list(use.signed_by)}
+
+
 def show_history(talk: Talk, runs: Sequence[Run], programs: Sequence[Entry]) -> None:
     """One line per run, newest last, and one for each newer sealift that took over."""
     plans = [(run, Plan.model_validate_json(run.intent)) for run in runs]
@@ -240,7 +247,7 @@ def show_history(talk: Talk, runs: Sequence[Run], programs: Sequence[Entry]) -> 
                 "outcome": run.outcome or None,
                 "failed": run.failed or run.stopped or None,
                 "steps": list(run.done),
-                **({"permit": plan.permit.model_dump(mode="json", by_alias=True)} if plan.permit else {}),
+                **({"permit": _permit(plan.permit)} if plan.permit else {}),
             }
             for run, plan in plans
         ],

@@ -89,7 +89,7 @@ class Host:
     def product(self) -> ProductState:
         return self.state.product(PRODUCT, self.channel)
 
-    def admit(self, incoming: Release, leave: Permit | None = None, **more: Any) -> Permit | None:
+    def admit(self, incoming: Release, leave: Permit | None = None, **more: Any) -> VerifiedPermit | None:
         """Whether it would let ``incoming`` in; the permit that it needed."""
         here = Here("x86_64", self.epoch, self.kept, self.lost)
         presented = None
@@ -103,7 +103,9 @@ class Host:
         """Let it in and commit it."""
         needed = self.admit(incoming, leave)
         if needed is not None:
-            self.state = self.state.model_copy(update={"permits": {**self.state.permits, needed.id: spelled(NOW)}})
+            self.state = self.state.model_copy(
+                update={"permits": {**self.state.permits, needed.permit.id: spelled(NOW)}}
+            )
         self._commit(incoming, Admitted(self.epoch, needed))
         self.lost = ""
 

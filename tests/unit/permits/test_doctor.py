@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,6 +28,8 @@ from installer.state import ReleaseRef, SiteState, save_state
 from installer.status import trust_status
 from installer.talk import Talk
 from installer.truststore import provision
+from tests.contract.driver import file_host
+from tests.unit.permits.places import Place
 from tests.unit.permits.scenes import NOW
 from tests.unit.trust.keys import EXPIRES, root
 
@@ -218,3 +221,39 @@ def test_unwritable_state_dir_stops(state_dir: Path, monkeypatch: pytest.MonkeyP
     allowed: Callable[..., bool] = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and allowed(path, mode))
     assert "state-dir-unusable" in stops(look(state_dir))
+
+
+def look_at(place: Place) -> dict[str, str]:
+    """Where the site file lies beside the state dir."""
+    (place.state / "site.yaml").write_bytes((place.state.parent / "site.yaml").read_bytes())
+    return look(place.state, file_host)
+
+
+def test_looks_at_what_serves_as_an_upgrade_would(base: Place) -> None:
+    found = look_at(base)
+    assert set(found.values()) == {"ok"} and {"board", "state", "engine"} <= set(found)
+
+
+def test_names_a_kept_release_that_was_altered(base: Place) -> None:
+    (kept,) = (base.state / "releases/board").glob("1.1.0-*")
+    (kept / "release.json").write_bytes((kept / "release.json").read_bytes().replace(b"board", b"bored", 1))
+    assert stops(look_at(base)) == ["kept-release-damaged"]
+
+
+def test_warns_of_a_disk_that_would_not_hold_a_release_that_is_all_new(
+    base: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
+    found = look_at(base)
+    assert (warns(found), stops(found)) == (["disk-low"], [])
+
+
+def test_warns_of_a_secret_that_everybody_can_read_and_names_one_that_is_gone(base: Place, tmp_path: Path) -> None:
+    secret = tmp_path / "db"
+    secret.write_text("word")
+    secret.chmod(0o644)
+    with (base.state.parent / "site.yaml").open("a") as file:
+        file.write(f"secrets: {{db: {{file: {secret}}}}}\n")
+    assert warns(look_at(base)) == ["secret-open"]
+    secret.unlink()
+    assert stops(look_at(base)) == ["secret-missing"]

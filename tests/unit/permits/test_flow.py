@@ -3,125 +3,20 @@
 from __future__ import annotations
 
 import errno
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from installer.actions import Action
-from installer.checks import Check
 from installer.errors import SealiftError
 from installer.journal import Journal
-from installer.performers.host import Incoming
-from installer.report import Outcome
-from installer.site import load_site
-from installer.sitekey import site_fingerprint
-from installer.state import SiteState, load_state
-from installer.talk import Talk
+from installer.state import load_state
 from installer.truststore import provision
-from installer.upgrade import Request, rollback, upgrade
-from tests.contract.driver import FileDriver, FilePerformer, file_host, world_of
-from tests.contract.editions import Vendor
+from installer.upgrade import rollback
+from tests.contract.driver import file_host, world_of
 from tests.contract.program import settle
-from tests.torture.rest import served, unrest
-from tests.unit.trust.keys import key
-
-QUIET = Talk(quiet=True)
-Fault = Callable[[int, Callable[[], None]], None]
-"""Is told the number of an action and how to do it."""
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing after it runs."""
-
-
-@dataclass(frozen=True)
-class Faulty(FileDriver):
-    """A target whose n-th action goes as ``fault`` says."""
-
-    fault: Fault
-
-    def performer(self, incoming: Incoming | None = None) -> Any:
-        perform, fault, count = FilePerformer(self.host, incoming), self.fault, 0
-
-        def act(action: Action | Check) -> None:
-            nonlocal count
-            count += 1
-            fault(count, lambda: perform(action))
-
-        return act
-
-
-@dataclass(frozen=True)
-class Place:
-    """A state dir on files."""
-
-    state: Path
-    vendor: Vendor
-
-    def restored(self) -> Place:
-        """The site as it was: in its own place, for names derive from that."""
-        site = self.state.parent
-        shutil.rmtree(site)
-        shutil.copytree(site.with_name("backup"), site, symlinks=True)
-        return self
-
-    def install(self, version: str, permit: Path | None = None, fault: Fault | None = None, **more: Any) -> Outcome:
-        """What ``sealift install`` does."""
-
-        @contextmanager
-        def connect(*words: Any) -> Iterator[FileDriver]:
-            with file_host(*words) as driver:
-                yield Faulty(driver.host, fault) if fault else driver
-
-        media = self.vendor.kit(version, **more)
-        request = Request(self.state, self.state.parent / "site.yaml", media, permit=permit)
-        return upgrade(request, QUIET, lambda _: True, connect)
-
-    def says(self) -> tuple[Any, ...]:
-        """What a failure must leave alone."""
-        state: SiteState = load_state(self.state)
-        return state.products, state.departed, state.permits, state.floor
-
-    def served(self) -> frozenset[str]:
-        return served(self.state, "board")
-
-    def permit(self, to: str) -> Path:
-        """A permit from what serves, by who signs releases too."""
-        from datetime import UTC, datetime
-
-        from bundler.permit import Wish, make_permit, write_permit
-
-        current = load_state(self.state).products["board"].current
-        assert current is not None
-        wish = Wish(current.digest, str(self.vendor.kit(to)), str(site_fingerprint(self.state)))
-        out = self.state.parent / "down.permit.json"
-        write_permit(make_permit(wish, datetime.now(UTC)), out, [key("release")])
-        return out
-
-
-@pytest.fixture(scope="module")
-def lasting(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """A site on files where 1.1.0 serves, and 1.0.5 before it."""
-    folder = tmp_path_factory.mktemp("flow")
-    vendor = Vendor(folder / "vendor")
-    place = Place(settle(folder / "site"), vendor)
-    provision(place.state, *vendor.root())
-    load_site(place.state.parent / "site.yaml")
-    place.install("1.0.5")
-    place.install("1.1.0")
-    shutil.copytree(folder / "site", folder / "backup", symlinks=True)
-    return place
-
-
-@pytest.fixture
-def base(lasting: Place) -> Place:
-    """The same, as it was at first."""
-    return lasting.restored()
+from tests.torture.rest import unrest
+from tests.unit.permits.places import QUIET, Fault, Killed, Place
 
 
 def actions_of(run: Callable[[Fault], object]) -> int:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from installer.actions import Commit
+from installer.edge.config import EdgeConfig
 from installer.marks import Mark, Marks
 from installer.state import ProductState, SiteState
 from tests.unit.permits.scenes import PRODUCT, Host, permit, release, used_to
@@ -117,6 +121,15 @@ def test_reads_the_state_of_earlier_versions_which_knew_one_mark() -> None:
     assert state.products[PRODUCT].marks == Marks(product=mark, channels={"stable": mark})
     assert Host(state=state).refuses(OLD).id == "downgrade"
     assert ProductState.model_validate(before | {"mark": None}).marks == Marks()
+
+
+def test_reads_plans_in_the_journal_of_earlier_versions() -> None:
+    product = ProductState(product=PRODUCT, channel="stable", index=0)
+    value = json.loads(Commit(product=product, edge_config=EdgeConfig()).model_dump_json())
+    del value["product"]["marks"], value["floor"]
+    value["product"]["mark"] = {"version": "1.2.0", "digest": str(NEW.digest)}
+    read = Commit.model_validate_json(json.dumps(value)).product.marks.product
+    assert read == Mark(epoch=1, version="1.2.0", digest=str(NEW.digest))
 
 
 VERSIONS = st.tuples(*[st.integers(0, 3)] * 3).map(lambda parts: "{}.{}.{}".format(*parts))
