@@ -149,9 +149,10 @@ def verify(
     from installer.truststore import load_policy
 
     talk: Talk = context.obj
-    policy = load_policy(_Places.state_dir)
-    clock = clock_here(_Places.state_dir, policy)
-    media = open_media(path, policy, now=clock.now)
+    state_dir = _Places.state_dir
+    media = open_media(path, load_policy(state_dir), now=lambda root: clock_here(state_dir, root).now)
+    policy = media.verified.policy
+    clock = clock_here(state_dir, policy)
     for item in media.passed_over:
         (talk.say if item.is_by_a_stranger else talk.warn)(item.line())
     with talk.progress("verify", media.size) as meter:
@@ -237,33 +238,67 @@ def trust_init(
     talk: Talk = context.obj
     ensure_on_host()
     policy = provision(_Places.state_dir, root, fingerprint)
-    _show_policy(talk, policy.product, policy.root_version, f"this host now trusts {root}")
+    line = f"this host now trusts {root} (root version {policy.root_version}, for {policy.product or 'any product'})"
+    talk.result(line, {"product": policy.product, "version": policy.root_version})
 
 
 @trust.command("show")
 def trust_show(context: typer.Context) -> None:
-    """Whom this host trusts."""
+    """Whom this host trusts, for what, and until when."""
+    from installer import trustview
     from installer.sitekey import site_fingerprint
-    from installer.truststore import load_policy
+    from installer.status import trust_status
+    from installer.truststore import first_fingerprint, load_policy
 
     policy = load_policy(_Places.state_dir)
     talk: Talk = context.obj
-    rows = [
-        (role, f"{rule.threshold} of", ", ".join(f"{key.name} {key.fingerprint}" for key in rule.keys))
-        for role, rule in sorted(policy.roles.items())
-    ]
-    here = str(site_fingerprint(_Places.state_dir))
-    rows.append(("this site", "", f"{here} (tell it to the vendor: permits name it)"))
+    status = trust_status(_Places.state_dir)
+    here, first = str(site_fingerprint(_Places.state_dir)), first_fingerprint(_Places.state_dir)
+    rows = [*trustview.rows(policy), ("this site", "", f"{here} (tell it to the vendor: permits name it)")]
     value: dict[str, object] = {
+        **trustview.facts(policy),
         "product": policy.product,
-        "version": policy.root_version,
         "site": here,
+        "first": first,
+        "days_left": status.days_left if status else None,
         "roles": {
-            role: {"threshold": rule.threshold, "keys": [str(key.fingerprint) for key in rule.keys]}
-            for role, rule in sorted(policy.roles.items())
+            role: {"threshold": rule.threshold, "keys": [str(who.fingerprint) for who in rule.signers]}
+            for role, rule in trustview.roles_of(policy).items()
         },
     }
-    talk.result(Table(("role", "needs", "keys"), tuple(rows), f"root version {policy.root_version}"), value)
+    title = f"{policy.product or 'any product'}: root version {policy.root_version}, epoch {policy.epoch}"
+    until = f", expires on {policy.expires:%Y-%m-%d}" if policy.expires else ""
+    talk.result(Table(("for", "needs", "who"), tuple(rows), title + until), value)
+    for finding in status.findings if status else ():
+        talk.warn(f"{finding.message} ({finding.hint})")
+
+
+@trust.command("update")
+def trust_update(
+    context: typer.Context,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="roots, folders of them, media", readable=False)],
+) -> None:
+    """Walk to a newer root: each version must be signed by the holders of the one before it."""
+    from installer import trustview
+    from installer.lock import locked
+    from installer.rootmedia import read_roots
+    from installer.truststore import load_policy, update
+
+    talk: Talk = context.obj
+    before = load_policy(_Places.state_dir)
+    roots = read_roots(paths)
+    with locked(_Places.state_dir, "trust update"):
+        after = update(_Places.state_dir, roots)
+    value = {
+        "result": "unchanged" if after.root_version == before.root_version else "updated",
+        "previous": before.root_version,
+        "product": after.product,
+        **trustview.facts(after),
+    }
+    newest = max(roots)
+    line = f"the root of trust is version {after.root_version} now (it was {before.root_version}), epoch {after.epoch}"
+    nothing = f"nothing newer: this host has root version {before.root_version}, and the newest here is {newest}"
+    talk.result(nothing if value["result"] == "unchanged" else line, value)
 
 
 @site.command("init")
@@ -288,12 +323,6 @@ def site_check(context: typer.Context) -> None:
     talk: Talk = context.obj
     found = load_site(_Places.site_file)
     talk.result(f"{_Places.site_file} is a valid site file for {found.site}", {"valid": True, "site": found.site})
-
-
-def _show_policy(talk: Talk, product: str | None, version: int, line: str) -> None:
-    talk.result(
-        f"{line} (root version {version}, for {product or 'any product'})", {"product": product, "version": version}
-    )
 
 
 def _beside() -> Path:

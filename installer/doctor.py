@@ -28,7 +28,7 @@ from installer.observing import Coming, compose_host
 from installer.plan import Plan
 from installer.preflight import check_disk
 from installer.registry.images import bytes_needed
-from installer.releases import load_kept
+from installer.releases import load_committed, load_trusted
 from installer.secretfiles import check_secrets, site_secrets
 from installer.site import Site, load_site
 from installer.sitekey import NAME as SITE_KEY
@@ -195,12 +195,16 @@ def check_products(visit: Visit) -> Iterator[Finding]:
     for name, product in sorted(visit.state.products.items()):
         if product.current is None:
             continue
-        kept = load_kept(visit.state_dir, product.current, visit.policy)
+        kept = load_committed(visit.state_dir, product.current)
+        try:
+            load_trusted(visit.state_dir, product.current, visit.policy)
+        except SealiftError as error:
+            yield warning("kept-release-untrusted", error.message, error.hint)
         for line in check_secrets(visit.site, name, site_secrets(visit.site, name)):
             what, _, hint = line.partition(": ")
             yield warning("secret-open", what, hint)
         coming = Coming(kept.release, kept.ref, product.base_digest)
-        scene = visit.driver.look(visit.state, product, coming, visit.policy)
+        scene = visit.driver.look(visit.state, product, coming)
         for line in visit.driver.preflight(scene):
             yield warning("disk-not-seen", line, "look at it where the engine runs")
         everything = bytes_needed(kept.release, {f"sha256:{part}" for part in kept.release.blobs()})

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Protocol
 
 from installer.actions import Action
-from installer.bundle.trust import TrustPolicy
 from installer.checks import Check
 from installer.inventory import Observed
 from installer.observing import Coming
@@ -39,7 +38,7 @@ class Observer(Protocol):
     def serves(self, product: ProductState, ref: ReleaseRef) -> bool:
         """Whether just this release serves already, whole and healthy."""
 
-    def look(self, state: SiteState, product: ProductState, coming: Coming, policy: TrustPolicy) -> Scene:
+    def look(self, state: SiteState, product: ProductState, coming: Coming) -> Scene:
         """Everything a plan depends on."""
 
     def preflight(self, scene: Scene) -> tuple[str, ...]:

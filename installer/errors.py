@@ -205,6 +205,8 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "root-product",
         "root-epoch",
         "roots-missing",
+        "roots-differ",
+        "kept-release-untrusted",
         "fingerprint-mismatch",
         "root-not-self-signed",
         "trust-exists",

@@ -6,8 +6,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +16,7 @@ from installer.bundle.content import Sink, Writer
 from installer.bundle.digest import Digest
 from installer.bundle.release import Descriptor, File, Release
 from installer.bundle.trust import TrustPolicy
-from installer.bundle.verify import Progress, VerifiedRelease, check_content
+from installer.bundle.verify import Now, Progress, VerifiedRelease, check_content
 from installer.durable import make_folder, sync_folder
 from installer.errors import SealiftError
 
@@ -29,7 +28,7 @@ _MAX_KEPT: Final = 64 * 1024 * 1024
 class Media:
     """A bundle whose signature holds. ``files`` are its templates and documents, checked against the signed list.
 
-    ``passed_over`` are files in ``signatures/`` beside it that did not count.
+    ``passed_over`` are files in ``signatures/`` beside it that did not count; ``roots`` are those it carries, raw.
     """
 
     bundle: Path
@@ -37,6 +36,7 @@ class Media:
     files: Mapping[str, bytes]
     size: int
     passed_over: tuple[PassedOver, ...] = ()
+    roots: Mapping[int, bytes] = field(default_factory=dict)
 
     @property
     def release(self) -> Release:
@@ -55,7 +55,7 @@ class Media:
             return check_content(reader, self.verified, sinks, progress=progress, quick=quick)
 
 
-def open_media(path: Path, policy: TrustPolicy, *, now: datetime | None = None) -> Media:
+def open_media(path: Path, policy: TrustPolicy, *, now: Now = None) -> Media:
     """Verify who signed the bundle at ``path`` and read its small files. Raises the errors of the verifier."""
     bundle = locate_bundle(path)
     with BundleReader(bundle) as reader:
@@ -67,7 +67,7 @@ def open_media(path: Path, policy: TrustPolicy, *, now: datetime | None = None) 
             )
         sink = _InMemory()
         check_content(reader, verified, [sink], quick=True)
-        return Media(bundle, verified, sink.files, reader.size, passed_over)
+        return Media(bundle, verified, sink.files, reader.size, passed_over, reader.head.roots)
 
 
 def _is_kept(member: File | Descriptor) -> bool:

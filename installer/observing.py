@@ -10,7 +10,6 @@ from pathlib import Path
 
 from installer.admission import UNCONDITIONAL, Admitted
 from installer.bundle.release import Release
-from installer.bundle.trust import TrustPolicy
 from installer.compose import compose_for
 from installer.edge.files import read_pem
 from installer.inventory import Inventory, Observed, replica_state
@@ -20,7 +19,7 @@ from installer.performers import Host, Incoming, Performer
 from installer.planning import Lacking, Scene, Translate
 from installer.preflight import check_host
 from installer.registry.access import docker_config_folder
-from installer.releases import RENDERED, load_kept, release_folder
+from installer.releases import RENDERED, load_committed, release_folder
 from installer.rendering import base_folder, nets_of
 from installer.site import Site
 from installer.state import ProductState, ReleaseRef, SiteState
@@ -60,11 +59,11 @@ class ComposeDriver:
         """Ports and room on the disks."""
         return check_host(scene, self.inventory)
 
-    def look(self, state: SiteState, product: ProductState, coming: Coming, policy: TrustPolicy) -> Scene:
+    def look(self, state: SiteState, product: ProductState, coming: Coming) -> Scene:
         """Everything a plan depends on. Raises ``kept-release-damaged`` (4), ``certificate-missing`` (7)."""
         site, state_dir = self.host.site, self.host.state_dir
         compose = compose_for(coming.release, site, state_dir)
-        return scene_of(self.host, state, product, coming, policy, translator(self.host, product, compose))
+        return scene_of(self.host, state, product, coming, translator(self.host, product, compose))
 
     def serves(self, product: ProductState, ref: ReleaseRef) -> bool:
         """Whether just this release serves already, whole and healthy."""
@@ -98,9 +97,7 @@ def translator(host: Host, product: ProductState, compose: tuple[str, ...]) -> T
     return translate
 
 
-def scene_of(
-    host: Host, state: SiteState, product: ProductState, coming: Coming, policy: TrustPolicy, translate: Translate
-) -> Scene:
+def scene_of(host: Host, state: SiteState, product: ProductState, coming: Coming, translate: Translate) -> Scene:
     """The scene, whatever the kind of target. Raises ``kept-release-damaged`` (4), ``certificate-missing`` (7)."""
     return Scene(
         state_dir=host.state_dir,
@@ -109,7 +106,7 @@ def scene_of(
         product=product,
         release=coming.release,
         ref=coming.ref,
-        old_release=load_kept(host.state_dir, product.current, policy).release if product.current else None,
+        old_release=load_committed(host.state_dir, product.current).release if product.current else None,
         base_digest=coming.base_digest,
         secrets=coming.secrets,
         pems=_pems(coming.release, host.site),

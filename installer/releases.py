@@ -23,7 +23,7 @@ from installer.bundle.strictjson import canonical, parse
 from installer.bundle.trust import TrustPolicy
 from installer.bundle.verify import VerifiedRelease, verify_statement
 from installer.durable import make_folder, write_durably, write_folder
-from installer.errors import SealiftError
+from installer.errors import ExitCode, SealiftError
 from installer.state import ReleaseRef
 
 _LIST: Final = "kept.json"
@@ -43,11 +43,22 @@ class KeptRelease:
         return self.verified.release
 
 
+@dataclass(frozen=True)
+class CommittedRelease:
+    """A release that this host verified and committed once, unchanged since. It may be taken down, not brought back.
+
+    Whether its signers count *today* is not asked: keys are revoked while what they signed serves. So this is no
+    :class:`KeptRelease`, and nothing that brings a release into service takes it for one.
+    """
+
+    release: Release
+    ref: ReleaseRef
+    folder: Path
+
+
 def ref_of(verified: VerifiedRelease, rendered: Mapping[str, bytes]) -> ReleaseRef:
     """How the state calls a release with this configuration."""
-    release = verified.release
-    config = Digest.of(canonical({path: str(Digest.of(data)) for path, data in rendered.items()})).short
-    return ReleaseRef(product=release.product, version=release.version, digest=str(verified.digest), config=config)
+    return _ref(verified.release, rendered)
 
 
 def release_folder(state_dir: Path, ref: ReleaseRef) -> Path:
@@ -113,6 +124,46 @@ def load_kept(state_dir: Path, ref: ReleaseRef, policy: TrustPolicy) -> KeptRele
     Raises ``kept-release-damaged`` (4), or what the verifier raises.
     """
     folder = release_folder(state_dir, ref)
+    content = _content(folder, ref)
+    signatures = {path: data for path, data in content.items() if path.startswith("signatures/")}
+    verified = verify_statement(content.get("release.json", b""), signatures, policy)
+    if ref_of(verified, _rendered(content)) != ref:
+        raise _damaged(ref, folder, "it holds another release, or another configuration")
+    return KeptRelease(verified, ref, folder)
+
+
+def load_trusted(state_dir: Path, ref: ReleaseRef, policy: TrustPolicy) -> KeptRelease:
+    """As :func:`load_kept`, to bring it into service again. Raises ``kept-release-untrusted`` (5) where today's root
+    does not count who has signed it."""
+    try:
+        return load_kept(state_dir, ref, policy)
+    except SealiftError as error:
+        if error.exit_code is not ExitCode.UNTRUSTED:
+            raise
+        raise SealiftError(
+            "kept-release-untrusted",
+            f"{ref} is kept here, but its signatures do not hold any more ({error.id}): {error.message}",
+            hint=f"ask the vendor to sign {ref.version} again; sealift install with those media adds the signatures to "
+            "the kept release, which can be gone back to then; or install a newer release",
+            details=error.details,
+        ) from error
+
+
+def load_committed(state_dir: Path, ref: ReleaseRef) -> CommittedRelease:
+    """Read what this host committed as ``ref``, which comes from its own state. Raises ``kept-release-damaged`` (4)."""
+    folder = release_folder(state_dir, ref)
+    content = _content(folder, ref)
+    raw = content.get("release.json", b"")
+    if str(Digest.of(raw)) != ref.digest:
+        raise _damaged(ref, folder, "it holds another release")
+    release = Release.parse(raw)
+    if _ref(release, _rendered(content)) != ref:
+        raise _damaged(ref, folder, "it holds another configuration")
+    return CommittedRelease(release, ref, folder)
+
+
+def _content(folder: Path, ref: ReleaseRef) -> dict[str, bytes]:
+    """Every file of a kept release, as it was written."""
     try:
         listed = parse((folder / _LIST).read_bytes(), _LIST)
         content = {path: (folder / path).read_bytes() for path in listed}
@@ -121,12 +172,16 @@ def load_kept(state_dir: Path, ref: ReleaseRef, policy: TrustPolicy) -> KeptRele
     for path, data in content.items():
         if str(Digest.of(data)) != listed[path]:
             raise _damaged(ref, folder, f"{path} was altered")
-    signatures = {path: data for path, data in content.items() if path.startswith("signatures/")}
-    verified = verify_statement(content.get("release.json", b""), signatures, policy)
-    rendered = {path.removeprefix(f"{RENDERED}/"): data for path, data in content.items() if path.startswith(RENDERED)}
-    if ref_of(verified, rendered) != ref:
-        raise _damaged(ref, folder, "it holds another release, or another configuration")
-    return KeptRelease(verified, ref, folder)
+    return content
+
+
+def _rendered(content: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {path.removeprefix(f"{RENDERED}/"): data for path, data in content.items() if path.startswith(RENDERED)}
+
+
+def _ref(release: Release, rendered: Mapping[str, bytes]) -> ReleaseRef:
+    config = Digest.of(canonical({path: str(Digest.of(data)) for path, data in rendered.items()})).short
+    return ReleaseRef(product=release.product, version=release.version, digest=str(release.digest), config=config)
 
 
 def list_kept(state_dir: Path, product: str) -> list[ReleaseRef]:

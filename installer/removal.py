@@ -10,10 +10,9 @@ from installer.execute import Executor
 from installer.journal import Journal
 from installer.observing import Coming, compose_host
 from installer.planning import choose_product, plan_removal
-from installer.releases import load_kept
+from installer.releases import load_committed
 from installer.site import load_site
 from installer.talk import Talk
-from installer.truststore import load_policy
 from installer.upgrade import at_work
 
 
@@ -37,11 +36,10 @@ def remove(
             return before.plan.product
         refuse_lost(state_dir, work.driver.observe)
         product = choose_product(work.state, wanted)
-        policy = load_policy(state_dir)
         assert product.current is not None  # noqa: S101 - only what was committed is in the state
-        kept = load_kept(state_dir, product.current, policy)
+        kept = load_committed(state_dir, product.current)
         coming = Coming(kept.release, kept.ref, product.base_digest)
-        scene = work.driver.look(work.state, product, coming, policy)
+        scene = work.driver.look(work.state, product, coming)
         plan = plan_removal(scene, volumes=volumes)
         talk.say(plan.headline)
         Executor(Journal(state_dir), work.driver.performer(), talk.say).execute(plan)

@@ -85,6 +85,7 @@ class TrustStatus:
     """The root of trust of this host, and what is wrong with it or with the clock. ``site`` is our own fingerprint."""
 
     version: int
+    epoch: int
     expires: datetime | None
     days_left: int | None
     site: str | None
@@ -100,6 +101,7 @@ class TrustStatus:
     def as_json(self) -> dict[str, object]:
         return {
             "version": self.version,
+            "epoch": self.epoch,
             "expires": self.expires.strftime("%Y-%m-%dT%H:%M:%SZ") if self.expires else None,
             "days_left": self.days_left,
             "site": self.site,
@@ -139,6 +141,7 @@ def show_verified(talk: Talk, verified: VerifiedRelease, findings: tuple[Finding
     members = sum(1 for _ in release.members())
     talk.result(
         f"verified: {release.product} {release.version} ({verified.digest})\nsigned by {names}\n"
+        f"trusted by {verified.policy.place}\n"
         f"checked: signatures, and every byte of {members} files and blobs",
         {
             "verified": True,
@@ -146,6 +149,7 @@ def show_verified(talk: Talk, verified: VerifiedRelease, findings: tuple[Finding
             "product": release.product,
             "version": release.version,
             "signers": signers,
+            "root": {"version": verified.policy.root_version, "epoch": verified.policy.epoch},
             "checked": ["signatures", "content"],
             "not_checked": [],
             **({"warnings": warnings_as_json(findings)} if findings else {}),

@@ -28,6 +28,7 @@ def trust_status(state_dir: Path) -> TrustStatus | None:
     key = (state_dir / SITE_KEY).exists()
     return TrustStatus(
         version=policy.root_version,
+        epoch=policy.epoch,
         expires=policy.expires,
         days_left=(policy.expires - clock.now).days if policy.expires else None,
         site=str(site_fingerprint(state_dir)) if key else None,

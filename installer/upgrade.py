@@ -25,14 +25,14 @@ from installer.ownimages import own_images
 from installer.performers import Incoming
 from installer.plan import Plan
 from installer.planning import choose_product, plan_upgrade, rollback_target
-from installer.releases import RENDERED, add_signatures, list_kept, load_kept, ref_of
+from installer.releases import RENDERED, add_signatures, list_kept, load_trusted, ref_of
 from installer.rendering import BASE_DIGEST_FILE, render_release, wanted_secrets
 from installer.report import Outcome
 from installer.secretfiles import planned_secrets
 from installer.site import Site, load_site
 from installer.state import ProductState, ReleaseRef, SiteState, load_state
 from installer.talk import Talk
-from installer.truststore import load_policy
+from installer.truststore import load_policy, update
 
 _WRITTEN: Final = ("trust", "archives", "secrets", "secrets/*", "releases/*", "base/*", "tools/*")
 """Where below the state dir a run writes files of its own; the front door tidies up after itself."""
@@ -65,8 +65,9 @@ class Work:
 def upgrade(request: Request, talk: Talk, approve: Approve, connect: Connect = compose_host) -> Outcome:
     """Bring the release of a bundle into service. Raises every refusal; an upgrade taken back is in the outcome."""
     began = time.monotonic()
-    policy = load_policy(request.state_dir)
-    media = open_media(request.media, policy, now=clock_here(request.state_dir, policy).now)
+    state_dir = request.state_dir
+    media = open_media(request.media, load_policy(state_dir), now=lambda root: clock_here(state_dir, root).now)
+    policy = media.verified.policy  # of the newest root that the media leads to
     for item in media.passed_over:
         (talk.say if item.is_by_a_stranger else talk.warn)(item.line())
     release = media.release
@@ -76,6 +77,8 @@ def upgrade(request: Request, talk: Talk, approve: Approve, connect: Connect = c
     with at_work(request.state_dir, site, talk, f"install {name}", connect, dry_run=request.dry_run) as work:
         driver, state = work.driver, work.state
         product = state.product(release.product, site.channel)
+        if not request.dry_run:
+            _take_signatures(media, state_dir, talk)
         entrance = Entrance(request.state_dir, state, policy, release, driver.observe)
         admitted = entrance.admit(product, site, request.permit)
         hand_over(media, policy, request.state_dir, talk, dry_run=request.dry_run)
@@ -87,10 +90,10 @@ def upgrade(request: Request, talk: Talk, approve: Approve, connect: Connect = c
         ref = ref_of(media.verified, rendered.files)
         if driver.serves(product, ref):
             if not request.dry_run:
-                add_signatures(request.state_dir, ref, media.verified)
+                _adopt_roots(media, state_dir, talk)
             return _outcome("unchanged", product, ref, began).noting(findings)
         coming = Coming(release, ref, rendered.base_digest, rendered.secrets, admitted, own_images(media))
-        scene = driver.look(state, product, coming, policy)
+        scene = driver.look(state, product, coming)
         plan = plan_upgrade(scene, request.strategy, from_media=True)
         for warning in (*rendered.warnings, *driver.preflight(scene)):
             talk.warn(warning)
@@ -98,6 +101,7 @@ def upgrade(request: Request, talk: Talk, approve: Approve, connect: Connect = c
             return _outcome("planned", product, ref, began, plan).noting(findings)
         if not approve(f"{plan.headline}: go on?"):
             raise SealiftError("interrupted", "nothing was changed", hint="answer y, or use --yes")
+        _adopt_roots(media, state_dir, talk)
         done = _execute(plan, product, driver.performer(incoming), request.state_dir, talk, began)
         return done.noting(findings)
 
@@ -126,15 +130,33 @@ def rollback(
         if work.recovered is not None and _went_back(work.recovered, current, to) and current.current is not None:
             return _outcome("rolled-back", current, current.current, began, work.recovered.plan)
         ref = rollback_target(current, list_kept(state_dir, current.product), to)
-        kept = load_kept(state_dir, ref, policy)
+        kept = load_trusted(state_dir, ref, policy)
         note = kept.folder / RENDERED / BASE_DIGEST_FILE
         base_digest = note.read_text() if note.exists() else None
         admitted = Admitted(policy.epoch, floor=raised(state.floor, kept.release, policy))
-        scene = driver.look(state, current, Coming(kept.release, ref, base_digest, admitted=admitted), policy)
+        scene = driver.look(state, current, Coming(kept.release, ref, base_digest, admitted=admitted))
         plan = plan_upgrade(scene, None, from_media=False)
         if dry_run:
             return _outcome("planned", current, ref, began, plan)
         return _execute(plan, current, driver.performer(), state_dir, talk, began)
+
+
+def _take_signatures(media: Media, state_dir: Path, talk: Talk) -> None:
+    """Give the kept copies of this release the signatures that they lack, whatever becomes of the installation.
+
+    So a release that was signed by keys of the past only can be gone back to, once others have signed it too.
+    """
+    for ref in list_kept(state_dir, media.release.product):
+        if ref.digest == str(media.verified.digest) and add_signatures(state_dir, ref, media.verified):
+            talk.say(f"the kept {ref} has taken signatures from the media")
+
+
+def _adopt_roots(media: Media, state_dir: Path, talk: Talk) -> None:
+    """Put the newest root of the media in force, now that its release is let in."""
+    before = load_policy(state_dir).root_version
+    after = update(state_dir, media.roots, f"{media.bundle.name}: ").root_version
+    if after != before:
+        talk.say(f"the root of trust is version {after} now; it was {before}")
 
 
 def _went_back(recovered: Recovered, product: ProductState, to: str | None) -> bool:

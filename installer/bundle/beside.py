@@ -12,7 +12,6 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -23,7 +22,7 @@ from installer.bundle.keyless import OF_STRANGERS
 from installer.bundle.roots import current
 from installer.bundle.signature import MAX_SIGNATURE_BYTES, MAX_SIGNATURES, SIGNATURE_NAME
 from installer.bundle.trust import TrustPolicy
-from installer.bundle.verify import VerifiedRelease, verify_release
+from installer.bundle.verify import Now, VerifiedRelease, verify_release
 from installer.errors import ExitCode, SealiftError
 
 FOLDER: Final = "signatures"
@@ -66,7 +65,7 @@ class Beside:
 
 
 def verify_with_countersignatures(
-    reader: BundleReader, policy: TrustPolicy, bundle: Path, *, now: datetime | None = None
+    reader: BundleReader, policy: TrustPolicy, bundle: Path, *, now: Now = None
 ) -> tuple[VerifiedRelease, tuple[PassedOver, ...]]:
     """As :func:`verify_release`, counting the signatures beside the file ``bundle`` too; with what did not count."""
     head = reader.head

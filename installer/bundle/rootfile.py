@@ -85,6 +85,21 @@ def read_root(raw: bytes, origin: str) -> TrustPolicy:
     )
 
 
+def version_of(raw: bytes, origin: str) -> int:
+    """The version that a root claims; nothing else of it is looked at. Raises ``root-malformed``, ``root-too-large``
+    and the ``json-…`` errors (3)."""
+    if len(raw) > MAX_ROOT_BYTES:
+        raise SealiftError("root-too-large", f"{origin} is larger than {MAX_ROOT_BYTES} bytes")
+    value = parse(raw, origin)
+    try:
+        version = value["signed"]["version"]
+    except (KeyError, TypeError) as error:
+        raise _refusal("root-malformed", origin, f"it lacks {error}") from error
+    if type(version) is not int:
+        raise _refusal("root-malformed", origin, "its version is no number")
+    return version
+
+
 def _load(raw: bytes, origin: str) -> Any:
     """The root as python-tuf reads it, signed by its own keys."""
     from installer.bundle import tufroot  # only reading a root is worth what its import costs

@@ -30,6 +30,8 @@ _KEY: Final = object()
 _SMALL: Final = 1024 * 1024
 """Bytes up to which handing a member to another thread costs more than it gains."""
 _TAMPERED: Final = "the media was tampered with, or is incomplete: get another copy"
+Now = datetime | Callable[[TrustPolicy], datetime] | None
+"""What time it is, or what time it is under the root that was reached."""
 Progress = Callable[[int], None]
 """Called with the number of bytes of the file that have just been read."""
 
@@ -85,7 +87,7 @@ def verify_release(
     policy: TrustPolicy,
     beside: Mapping[str, bytes] = MappingProxyType({}),
     *,
-    now: datetime | None = None,
+    now: Now = None,
 ) -> VerifiedRelease:
     """Trust the head of a bundle or refuse it. Nothing of the content has been read when it returns.
 
@@ -95,7 +97,7 @@ def verify_release(
     :func:`verify_statement` and :meth:`Packing.parse` raise.
     """
     policy = current(policy, reader.head.roots)
-    policy.refuse_expired(now)
+    policy.refuse_expired(now(policy) if callable(now) else now)
     verified = verify_statement(reader.head.release, {**beside, **reader.head.signatures}, policy)
     Packing.parse(reader.head.packing)
     return verified

@@ -14,7 +14,6 @@ from typing import Final
 from installer import actions as act
 from installer.bundle.content import Sink, Writer
 from installer.bundle.release import Descriptor, File
-from installer.bundle.trust import TrustPolicy
 from installer.checks import Check
 from installer.commands import Command
 from installer.inventory import Observed
@@ -80,9 +79,9 @@ class FileDriver:
     def serves(self, product: ProductState, ref: ReleaseRef) -> bool:
         return serves(self.host, product, ref)
 
-    def look(self, state: SiteState, product: ProductState, coming: Coming, policy: TrustPolicy) -> Scene:
+    def look(self, state: SiteState, product: ProductState, coming: Coming) -> Scene:
         words = translator(self.host, product, ("docker", "compose"))
-        return scene_of(self.host, state, product, coming, policy, words)
+        return scene_of(self.host, state, product, coming, words)
 
     def preflight(self, scene: Scene) -> tuple[str, ...]:
         return ()

@@ -4,56 +4,24 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundler.trust import RootPlan, draft_root, make_root, sign_root
+from bundler.trust import RootPlan, make_root
 from installer.bundle.roots import current, walk
-from installer.bundle.trust import PublicKey, TrustPolicy
+from installer.bundle.trust import TrustPolicy
 from installer.errors import ExitCode, SealiftError
 from tests.unit.trust.keys import EXPIRES, PAYLOAD, key, signed
+from tests.unit.trust.roots import held, names, refused, root, trusted
 
 PAST = datetime(2026, 1, 1, tzinfo=UTC)
 BOARD = ("ann", "ben", "cleo")
 
 
-def held(*names: str) -> tuple[PublicKey, ...]:
-    return tuple(PublicKey(key(name).spki, name) for name in names)
-
-
-def root(
-    version: int = 1,
-    *release: str,
-    holders: tuple[str, ...] = ("root",),
-    signers: tuple[str, ...] = (),
-    expires: datetime = EXPIRES,
-    **plan: Any,
-) -> bytes:
-    """Root ``version`` for ``release`` keys, held by ``holders`` and signed by ``signers`` (else by all holders)."""
-    plan = {"product": "shop", "version": version, "root": held(*holders), **plan}
-    draft = draft_root(RootPlan(held(*(release or ("release",))), **plan), expires)
-    return sign_root(draft, [key(name) for name in signers or holders])
-
-
-def trusted(raw: bytes) -> TrustPolicy:
-    return TrustPolicy.from_root(raw, "root.json")
-
-
 FIRST = trusted(root())
 TWO_OF_THREE = trusted(root(holders=BOARD, root_threshold=2))
-
-
-def refused(here: TrustPolicy, carried: dict[int, bytes]) -> SealiftError:
-    with pytest.raises(SealiftError) as caught:
-        walk(here, carried)
-    return caught.value
-
-
-def names(policy: TrustPolicy, *people: str) -> set[str]:
-    return {signer.name for signer in policy.judge("release", PAYLOAD, signed(*people))}
 
 
 # --- the way that is open ------------------------------------------------------------------------------------------
