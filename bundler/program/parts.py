@@ -20,9 +20,12 @@ DISTRIBUTIONS: Final = (
     "pydantic-core",
     "pyyaml",
     "requests",
+    "rfc3161-client",
     "rich",
     "securesystemslib",
     "semver",
+    "sigstore",
+    "sigstore-models",
     "tuf",
     "typer",
     "urllib3",
@@ -96,7 +99,7 @@ def wants_standard_file(path: PurePosixPath) -> bool:
 def wants_package_file(path: PurePosixPath) -> bool:
     """Whether the site needs a file of a distribution; ``path`` is relative to site-packages."""
     top = path.parts[0]
-    if top in {"..", "__pycache__"} or path.suffix in _UNUSED_SUFFIXES:
+    if top in {"..", "__pycache__"} or path.suffix in _UNUSED_SUFFIXES or path.name == "pytest_plugin.py":
         return False
     if {"tests", "test", "test_data", "__pycache__"}.intersection(path.parts[:-1]):
         return False
