@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bundler import media_verbs, permit_verb, trust
 from bundler import permit as permits
-from bundler import permit_verb, trust
 from bundler.cache import wide_cache
 from bundler.countersign import countersign, read_subject
 from bundler.keyless import Asked, read_trusted_root
@@ -46,6 +46,8 @@ app = typer.Typer(
 trust_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The root of trust: who may sign what.")
 app.add_typer(trust_app, name="trust")
 app.command()(permit_verb.permit)
+app.command()(media_verbs.pack)
+app.command()(media_verbs.parts)
 
 Manifest = Annotated[Path | None, typer.Option("--manifest", help="release.yaml, where there are several products")]
 Keys = Annotated[list[Path] | None, typer.Option("--key", help="private key; else SEALIFT_KEY, else the manifest's")]

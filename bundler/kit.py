@@ -19,6 +19,7 @@ from bundler.durable import write_new
 from bundler.sign import Signer
 from bundler.write import PARTIAL, goes_on
 from installer.bundle.archive import BundleReader, locate_bundle
+from installer.bundle.parts import part_name
 from installer.bundle.release import Release
 from installer.bundle.trust import Identity
 from installer.durable import sync_folder
@@ -177,6 +178,18 @@ def readme(release: Release, digest: str, signers: Sequence[Signer], changes: st
         news=f"What is new in {release.version}",
         changes=changes,
         program_key=program_key,
+    )
+
+
+def readme_of_parts(text: str, bundle: str, count: int) -> str:
+    """The operator's page for a bundle that was cut into ``count`` parts. Pure."""
+    names = f"{part_name(bundle, 1)} to .{count:03}, parts.json"
+    joined = text.replace(f"tar --zstd -xf {bundle} ", f"cat {bundle}.[0-9]* | tar --zstd -xf - ")
+    return joined.replace(
+        f"  {bundle}\n",
+        f"  {names}\n      in parts: leave them as they are, in one folder or on several discs; joined they are\n"
+        f"      the file {bundle} (cat {bundle}.[0-9]* > {bundle}):\n",
+        1,
     )
 
 

@@ -160,11 +160,27 @@ def _again(
             archive.member(name, member.size, chunks, compressed=part.packed)
         else:
             with Lanes() as lanes:
-                lane = lanes.begin(partial(_judge, name, member))
-                archive.carry(name, member.size, _hashed(earlier.frames(name, member.size), lane, done))
-                lane.close()
+                carry(archive, name, member, earlier.frames(name, member.size), lanes, done)
     except SealiftError as error:
         raise _Damaged(earlier, error) from error
+
+
+def carry(
+    archive: ArchiveWriter,
+    name: str,
+    member: File | Descriptor,
+    frames: Iterable[tuple[int, Frame]],
+    lanes: Lanes,
+    done: Progress,
+) -> None:
+    """Write a member out of another bundle's ``frames`` as they are; what they hold is hashed on ``lanes``.
+
+    Raises, now or when ``lanes`` end, ``digest-mismatch`` (4) and what damaged frames raise.
+    """
+    mode = int(member.mode, 8) if isinstance(member, File) else 0o644
+    lane = lanes.begin(partial(_judge, name, member))
+    archive.carry(name, member.size, _hashed(frames, lane, done), mode=mode)
+    lane.close()
 
 
 def _hashed(frames: Iterable[tuple[int, Frame]], lane: Lane, done: Progress) -> Iterator[Frame]:

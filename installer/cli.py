@@ -150,7 +150,9 @@ def verify(
 
     talk: Talk = context.obj
     state_dir = _Places.state_dir
-    media = open_media(path, load_policy(state_dir), now=lambda root: clock_here(state_dir, root).now)
+    media = open_media(
+        path, load_policy(state_dir), now=lambda root: clock_here(state_dir, root).now, ask=talk.ask_for_disc
+    )
     policy = media.verified.policy
     clock = clock_here(state_dir, policy)
     for item in media.passed_over:

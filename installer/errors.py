@@ -75,6 +75,8 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
     ExitCode.MALFORMED: (
         "not-a-bundle",
         "media-not-a-file",
+        "part-not-first",
+        "part-unknown",
         "too-large",
         # how the file is cut into frames
         "frame-magic",
@@ -182,6 +184,9 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "frame-corrupt",
         "media-unreadable",
         "media-changed",
+        "part-missing",
+        "part-size",
+        "part-damaged",
         "program-damaged",
         "kept-release-damaged",
         "journal-damaged",

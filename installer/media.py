@@ -14,6 +14,7 @@ from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.beside import PassedOver, verify_with_countersignatures
 from installer.bundle.content import Sink, Writer
 from installer.bundle.digest import Digest
+from installer.bundle.parts import Ask
 from installer.bundle.release import Descriptor, File, Release
 from installer.bundle.trust import TrustPolicy
 from installer.bundle.verify import Now, Progress, VerifiedRelease, check_content
@@ -28,7 +29,8 @@ _MAX_KEPT: Final = 64 * 1024 * 1024
 class Media:
     """A bundle whose signature holds. ``files`` are its templates and documents, checked against the signed list.
 
-    ``passed_over`` are files in ``signatures/`` beside it that did not count; ``roots`` are those it carries, raw.
+    ``passed_over`` are files in ``signatures/`` beside it that did not count; ``roots`` are those it
+    carries, raw; ``ask`` brings discs with further parts.
     """
 
     bundle: Path
@@ -37,6 +39,7 @@ class Media:
     size: int
     passed_over: tuple[PassedOver, ...] = ()
     roots: Mapping[int, bytes] = field(default_factory=dict)
+    ask: Ask | None = None
 
     @property
     def release(self) -> Release:
@@ -47,7 +50,7 @@ class Media:
 
         The head is verified again by identity: a bundle that was swapped meanwhile is ``media-changed`` (4).
         """
-        with BundleReader(self.bundle) as reader:
+        with BundleReader(self.bundle, self.ask) as reader:
             if Digest.of(reader.head.release) != self.verified.digest:
                 raise SealiftError(
                     "media-changed", f"{self.bundle} is not what it was a moment ago", hint="start again"
@@ -55,10 +58,10 @@ class Media:
             return check_content(reader, self.verified, sinks, progress=progress, quick=quick)
 
 
-def open_media(path: Path, policy: TrustPolicy, *, now: Now = None) -> Media:
+def open_media(path: Path, policy: TrustPolicy, *, now: Now = None, ask: Ask | None = None) -> Media:
     """Verify who signed the bundle at ``path`` and read its small files. Raises the errors of the verifier."""
     bundle = locate_bundle(path)
-    with BundleReader(bundle) as reader:
+    with BundleReader(bundle, ask) as reader:
         verified, passed_over = verify_with_countersignatures(reader, policy, bundle, now=now)
         kept = [member for _, member in verified.release.members() if _is_kept(member)]
         if sum(member.size for member in kept) > _MAX_KEPT:
@@ -67,7 +70,7 @@ def open_media(path: Path, policy: TrustPolicy, *, now: Now = None) -> Media:
             )
         sink = _InMemory()
         check_content(reader, verified, [sink], quick=True)
-        return Media(bundle, verified, sink.files, reader.size, passed_over, reader.head.roots)
+        return Media(bundle, verified, sink.files, reader.size, passed_over, reader.head.roots, ask)
 
 
 def _is_kept(member: File | Descriptor) -> bool:

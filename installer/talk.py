@@ -131,6 +131,15 @@ class Talk:
         print(f"{clean(question)} [y/N] ", end="", file=self.err, flush=True)
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
+    def ask_for_disc(self, name: str) -> bool:
+        """Ask for the disc that holds the file ``name``; False when it is not to be had, or nobody can be asked."""
+        if self.json or not (sys.stdin.isatty() and self.err.isatty()):
+            return False
+        print(
+            f"insert the disc with {clean(name)} and press Enter, or q to give up: ", end="", file=self.err, flush=True
+        )
+        return sys.stdin.readline().strip(" ") == "\n"
+
     def ask_secret(self, question: str, option: str) -> str:
         """Ask for a secret without echo. Raises ``answer-needed`` (2), naming ``option``, without a terminal."""
         if not (sys.stdin.isatty() and self.err.isatty()):

@@ -66,7 +66,9 @@ def upgrade(request: Request, talk: Talk, approve: Approve, connect: Connect = c
     """Bring the release of a bundle into service. Raises every refusal; an upgrade taken back is in the outcome."""
     began = time.monotonic()
     state_dir = request.state_dir
-    media = open_media(request.media, load_policy(state_dir), now=lambda root: clock_here(state_dir, root).now)
+    media = open_media(
+        request.media, load_policy(state_dir), now=lambda root: clock_here(state_dir, root).now, ask=talk.ask_for_disc
+    )
     policy = media.verified.policy  # of the newest root that the media leads to
     for item in media.passed_over:
         (talk.say if item.is_by_a_stranger else talk.warn)(item.line())

@@ -7,7 +7,6 @@ The end of the archive is one frame of 1024 zeros and the seek table. So frame s
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from installer.bundle.frames import (
     seek_table,
 )
 from installer.bundle.packing import MAX_PACKING_BYTES
+from installer.bundle.parts import Ask, open_bundle
 from installer.bundle.release import MAX_RELEASE_BYTES
 from installer.bundle.roots import MAX_ROOTS, ROOT_NAME
 from installer.bundle.signature import MAX_SIGNATURE_BYTES, MAX_SIGNATURES, SIGNATURE_NAME
@@ -136,10 +136,13 @@ class BundleReader:
     Nothing it returns is trusted; :mod:`installer.bundle.verify` decides that.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open ``path`` and read its head. Raises ``media-unreadable`` (4), ``media-not-a-file`` (3), format errors."""
+    def __init__(self, path: Path, ask: Ask | None = None) -> None:
+        """Open ``path``, a bundle or its first part, and read its head; ``ask`` brings discs with further parts.
+
+        Raises ``media-unreadable``, ``part-missing``, ``part-size`` (4), ``media-not-a-file`` (3), format errors.
+        """
         try:
-            file = _open_regular(path)
+            file = open_bundle(path, ask)
         except OSError as error:
             raise _unreadable(f"cannot read {path}", error, "is the media mounted, and may you read it") from error
         self._begin(file, path)
@@ -311,15 +314,6 @@ def _check_mode(header: Header) -> None:
         raise SealiftError("member-mode", f"{header.name} has mode {header.mode:o} instead of 644", hint=_FOREIGN)
 
 
-def _open_regular(path: Path) -> BinaryIO:
-    """``path`` for reading. Never waits: a pipe on the media would block an ordinary open for ever."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise SealiftError("media-not-a-file", f"{path} is not a plain file", hint="name the bundle itself")
-    return os.fdopen(descriptor, "rb")
-
-
 def _unreadable(what: str, error: OSError, hint: str) -> SealiftError:
     return SealiftError("media-unreadable", f"{what}: {error.strerror or error}", hint=hint)
 
@@ -346,10 +340,14 @@ def unpadded(frame: Frame, length: int) -> Iterator[bytes]:
 
 
 def locate_bundle(path: Path) -> Path:
-    """The bundle that ``path`` means: the file itself, or the only one in a media folder. Raises ``not-a-bundle``."""
+    """The bundle that ``path`` means: the file itself, or the only one in a media folder, or its first part.
+
+    Raises ``not-a-bundle`` (3).
+    """
     if not path.is_dir():
         return path
-    found = sorted(entry for entry in path.glob("*.bundle.tar.zst") if not entry.name.startswith("."))
+    named = (entry for pattern in ("*.bundle.tar.zst", "*.bundle.tar.zst.001") for entry in path.glob(pattern))
+    found = sorted(entry for entry in named if not entry.name.startswith("."))
     if len(found) != 1:
         raise SealiftError(
             "not-a-bundle",

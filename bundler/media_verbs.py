@@ -1,0 +1,65 @@
+"""The verbs ``bundle pack`` and ``bundle parts``: parse, call, print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from installer.bundle.archive import locate_bundle
+from installer.bundle.parts import PartsNote, check_part, part_name, split_name
+from installer.errors import SealiftError
+from installer.talk import Table, Talk
+
+
+def pack(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a bundle, its first part, or the media folder")],
+    part_size: Annotated[
+        str | None,
+        typer.Option("--part-size", metavar="SIZE", help="such as 700MB, fat32, dvd, blu-ray; else one file"),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", metavar="DIR")] = Path("dist"),
+) -> None:
+    """Pack a signed release otherwise, without any key: in parts, or joined again, with what signed it beside."""
+    from bundler.pack import pack as make_packing
+    from bundler.pack import parse_size
+
+    talk: Talk = context.obj
+    made = make_packing(file, output, parse_size(part_size) if part_size else None, talk)
+    talk.result(made.table(), made.as_json())
+
+
+def parts(
+    context: typer.Context,
+    paths: Annotated[list[Path], typer.Argument(metavar="PART...", help="parts, or the folder with all of them")],
+) -> None:
+    """Check parts one by one, each alone, against parts.json beside them. Says nothing about who made them."""
+    talk: Talk = context.obj
+    named = [part for path in paths for part in _parts_of(path)]
+    rows: list[tuple[str, str]] = []
+    bad: list[SealiftError] = []
+    for part in named:
+        try:
+            check_part(part)
+            rows.append((part.name, "whole"))
+        except SealiftError as error:
+            rows.append((part.name, error.id))
+            bad.append(error)
+    value: dict[str, object] = {"parts": [{"name": name, "state": state} for name, state in rows]}
+    talk.result(Table(("part", ""), tuple(rows)), value)
+    if bad:
+        bad[0].details += tuple(error.message for error in bad[1:])
+        raise bad[0]
+
+
+def _parts_of(path: Path) -> list[Path]:
+    """The part itself, or all that the note in a folder tells of."""
+    if not path.is_dir():
+        return [path]
+    first = locate_bundle(path)
+    split, note = split_name(first.name), PartsNote.beside(first)
+    if split is None or note is None:
+        return [first]
+    return [path / part_name(split[0], number) for number in range(1, len(note.parts) + 1)]
