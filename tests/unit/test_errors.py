@@ -12,12 +12,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_id_is_documented_with_its_code() -> None:
-    rows = re.findall(
-        r"^\| (\d+) \| ([a-z-]+) \|[^|]*\|([^|]*)\|$", (ROOT / "docs/errors.md").read_text(), re.MULTILINE
-    )
-    documented = {name: int(code) for code, _, ids in rows for name in re.findall(r"`([a-z0-9-]+)`", ids)}
+    page = (ROOT / "docs/errors.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| ([a-z-]+) \|[^|]*\|$", page, re.MULTILINE)
+    sections = re.findall(r"^### (\d+) ([a-z-]+)\n\n((?:- `[a-z0-9-]+`\n)+)", page, re.MULTILINE)
+    documented = {name: int(code) for code, _, ids in sections for name in re.findall(r"`([a-z0-9-]+)`", ids)}
     assert documented == {name: int(code) for name, code in ERRORS.items()}
-    assert {int(code): label for code, label, _ in rows} == {int(code): code.label for code in ExitCode}
+    assert {int(code): label for code, label in rows} == {int(code): code.label for code in ExitCode}
+    assert {(code, label) for code, label, _ in sections} <= set(rows)
 
 
 def test_every_id_is_raised_somewhere() -> None:
