@@ -15,7 +15,8 @@ import lzma
 import posixpath
 import tarfile
 import tempfile
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,6 +98,7 @@ class Spool:
     folder: Path | None
     talk: Talk
     _open: ExitStack = field(default_factory=ExitStack)
+    _tars: dict[Path, Tar] = field(default_factory=dict)
 
     def file(self) -> BinaryIO:
         """A new file that lives until :meth:`close`."""
@@ -107,7 +109,11 @@ class Spool:
 
         Raises ``input-missing``, ``source-unsupported`` (2).
         """
-        name = f"{what}:{path}"
+        if path not in self._tars:
+            self._tars[path] = self._opened(path, f"{what}:{path}")
+        return self._tars[path]
+
+    def _opened(self, path: Path, name: str) -> Tar:
         try:
             file = self._open.enter_context(path.open("rb"))
             magic = file.read(6)
@@ -124,23 +130,32 @@ class Spool:
         limit = size * _RATIO + _ALLOWANCE
         plain = self.file()
         self.talk.say(f"spooling {name}: a compressed tar cannot be read in place")
-        try:
-            with opener(packed) as stream, self.talk.progress(f"unpacking {name}", size) as meter:
-                seen = 0
-                while chunk := stream.read(CHUNK):
-                    plain.write(chunk)
-                    meter.advance(packed.tell() - seen)
-                    seen = packed.tell()
-                    if plain.tell() > limit:
-                        raise _refused(name, f"{size} bytes unpack to more than {limit}")
-        except (EOFError, lzma.LZMAError, zstandard.ZstdError, gzip.BadGzipFile, ValueError) as error:
-            raise _refused(name, f"it does not decompress: {error}"[:200]) from error
+        with opener(packed) as stream, self.talk.progress(f"unpacking {name}", size) as meter:
+            seen = 0
+            for chunk in _pieces(stream, name):
+                plain.write(chunk)
+                meter.advance(packed.tell() - seen)
+                seen = packed.tell()
+                if plain.tell() > limit:
+                    raise _refused(name, f"{size} bytes unpack to more than {limit}")
         plain.flush()
         return plain
 
     def close(self) -> None:
         """Let go of all of them."""
         self._open.close()
+
+
+def _pieces(stream: IO[bytes], name: str) -> Iterator[bytes]:
+    """What a decompressor gives; its errors are of many kinds, and none of them is the disk's."""
+    while True:
+        try:
+            chunk = stream.read(CHUNK)
+        except (EOFError, OSError, ValueError, lzma.LZMAError, zlib.error, zstandard.ZstdError) as error:
+            raise _refused(name, f"it does not decompress: {error}"[:200]) from error
+        if not chunk:
+            return
+        yield chunk
 
 
 @dataclass

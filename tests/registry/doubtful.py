@@ -159,7 +159,7 @@ class _Giving(http.server.BaseHTTPRequestHandler):
     server: TokenService
 
     def do_GET(self) -> None:
-        if self.headers.get("Authorization") != f"Basic {self.server.basic}":
+        if self.server.basic and self.headers.get("Authorization") != f"Basic {self.server.basic}":
             self.send_error(401)
             return
         self._give(parse_qs(urlsplit(self.path).query))

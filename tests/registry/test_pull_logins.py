@@ -147,6 +147,14 @@ def test_tokens_are_fetched_once_for_a_repository(
     assert tokens.given == ["repository:acme/web:pull"]
 
 
+def test_token_is_fetched_without_a_login_where_everybody_may_read(
+    token_registry: tuple[Distribution, Pushed], tokens: TokenService
+) -> None:
+    tokens.basic = ""
+    Pull().read(f"{token_registry[0].address.host}/acme/web:1")
+    assert tokens.given == ["repository:acme/web:pull"]
+
+
 def test_token_that_expired_in_the_middle_is_replaced(
     token_registry: tuple[Distribution, Pushed], tokens: TokenService, config: Any
 ) -> None:

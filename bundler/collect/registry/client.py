@@ -98,6 +98,7 @@ class RepositoryClient(Registry):  # type: ignore[misc]
     def digest(self, reference: str) -> str | None:
         """The digest behind a tag, as the registry says."""
         with self._ask("HEAD", f"manifests/{quote(reference, safe=':')}", Accept=_ACCEPT) as answer:
+            answer.raw.drain_conn()  # else the connection would be closed, not used again
             found = self._found(answer, f"say what {reference} is")
             return answer.headers.get("Docker-Content-Digest") if found else None
 
@@ -112,6 +113,7 @@ class RepositoryClient(Registry):  # type: ignore[misc]
     def has_blob(self, digest: str) -> bool:
         """Whether the repository has it."""
         with self._ask("HEAD", f"blobs/{digest}") as answer:
+            answer.raw.drain_conn()
             return self._found(answer, f"say whether it has {digest}")
 
     def blob(self, digest: str, size: int, start: int) -> Iterator[bytes]:

@@ -33,10 +33,14 @@ class Registries:
     talk: Talk
     patience: Patience = field(default_factory=Patience)
     _connections: dict[Endpoint, Connection] = field(default_factory=dict)
+    _stores: dict[Reference, RemoteStore] = field(default_factory=dict)
 
     def repository(self, reference: Reference) -> RemoteStore:
-        """The repository of ``reference``; nothing is asked yet."""
-        return RemoteStore(reference, endpoints(reference.host, self.settings, self.base), self)
+        """The repository of ``reference``, the same one each time; nothing is asked yet."""
+        if reference not in self._stores:
+            places = endpoints(reference.host, self.settings, self.base)
+            self._stores[reference] = RemoteStore(reference, places, self)
+        return self._stores[reference]
 
     def connect(self, endpoint: Endpoint) -> Connection:
         """A connection, made once."""

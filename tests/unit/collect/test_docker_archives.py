@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import json
 import lzma
 import tarfile
 from collections.abc import Callable
@@ -13,9 +14,22 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from bundler.collect.images import open_sources
+from bundler.collect.sources import parse_source
 from bundler.collect.tarfiles import MAX_HEADER
 from installer.errors import SealiftError
-from tests.unit.collect.archives import LAYERS, configuration, docker_archive, link_to, packed, sha256, take, tar_of
+from installer.talk import Talk
+from tests.unit.collect.archives import (
+    LAYERS,
+    WISH,
+    configuration,
+    docker_archive,
+    link_to,
+    packed,
+    sha256,
+    take,
+    tar_of,
+)
 
 
 def write(folder: Path, members: dict[str, bytes | tarfile.TarInfo], name: str = "a.tar") -> Path:
@@ -56,6 +70,18 @@ def test_compressed_archive_is_the_same_image(tmp_path: Path, compress: Callable
     assert found.image == take("docker-archive:a.tar", tmp_path)[0].image
     assert all(digest == f"sha256:{sha256(data)}" for digest, data in contents.items())
     assert {path.name for path in tmp_path.iterdir()} == {"a.tar", "b"}  # what was unpacked is gone
+
+
+def test_archive_of_several_images_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = docker_archive(), docker_archive(LAYERS[:1], tags=("other:2",))
+    listed = [json.loads(bytes(one["manifest.json"]))[0], json.loads(bytes(two["manifest.json"]))[0]]  # type: ignore[arg-type]
+    both = tar_of(one | two | {"manifest.json": json.dumps(listed).encode()})
+    (tmp_path / "a.tgz").write_bytes(gzip.compress(both))
+    heard = io.StringIO()
+    with open_sources(Talk(err=heard), tmp_path) as sources:
+        for name in ("acme/web:1", "other:2"):
+            sources.collect(parse_source(f"docker-archive:a.tgz:{name}", tmp_path), WISH)
+    assert heard.getvalue().count("spooling") == 1
 
 
 def test_compressed_layers_keep_their_bytes(tmp_path: Path) -> None:
