@@ -38,6 +38,10 @@ fuzz: setup ## coverage-guided fuzzing of all that reads hostile bytes, 10 minut
 kills: setup ## kill a build at drawn system calls that change something, and build again (KILLS=100, SEED=6)
 	@KILLS=$(or $(KILLS),100) SEED=$(or $(SEED),6) $(bin)/python -m pytest -q -p no:cacheprovider tests/e2e/test_build_killed.py
 
+torture: setup_flags = --engine
+torture: setup ## kill the program on real compose again and again (MINUTES=30, goes on where it stopped)
+	@.ci/with-engine $(bin)/python -m tests.torture.real $(or $(MINUTES),30) $(or $(RESULTS),tests/torture/results.jsonl)
+
 lock: setup ## write requirements.lock again, with the newest releases that pyproject.toml allows
 	@.ci/lock
 

@@ -266,6 +266,7 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "address-pool",
         "entry-point-unbound",
         "state-dir-unusable",
+        "journal-unwritable",
         "certificate-missing",
         "engine-distrusts-registry",
         "runtime-unusable",

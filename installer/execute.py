@@ -3,19 +3,22 @@
 Rules: an interrupted run goes *on* if its switch had begun and nothing failed, else it goes *back*. A failure while
 only preparing keeps its own error; a failure after something that runs was touched ends as ``upgrade-rolled-back``
 (10), or ``operator-needed`` (11) when it could not be taken back. What can't be taken back at all (a removal) keeps
-its error too, and the next run goes on with it.
+its error too, and the next run goes on with it. What can't be written down is not done: a run whose journal fails stops
+where it is (7), or once the switch has begun calls for somebody (11), and the next run goes on or goes back.
 """
 
 from __future__ import annotations
 
+import errno
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from installer.actions import Action
 from installer.checks import Check
 from installer.errors import SealiftError
-from installer.journal import Journal, Run
+from installer.journal import Journal, JournalUnwritableError, Run
 from installer.plan import Plan, Step
 
 Perform = Callable[[Action | Check], None]
@@ -40,77 +43,121 @@ class Executor:
 
     def execute(self, plan: Plan) -> None:
         """Carry out ``plan``. Raises what went wrong, after everything begun was taken back."""
-        run = secrets.token_hex(4)
-        self._journal.write(run, "begin", detail=plan.model_dump_json())
-        self._forward(run, plan, plan.steps, ())
+        run = Run(secrets.token_hex(4), "", plan.model_dump_json())
+        with _saying_what_serves(plan, run) as watch:
+            self._journal.write(run.id, "begin", detail=run.intent)
+            self._forward(watch, plan, plan.steps)
 
     def recover(self, run: Run) -> Recovered:
-        """Bring a run that was cut off to its end, forwards or backwards."""
+        """Bring a run that was cut off to its end, forwards or backwards. Raises as :meth:`execute`."""
         plan = Plan.model_validate_json(run.intent)
         onward = plan.goes_on(run.begun, failed=bool(run.failed))
-        if onward:
-            self._say(f"going on with what was interrupted: {plan.headline}")
-            self._forward(run.id, plan, plan.to_do(run.done), run.begun)
-        else:
-            self._say(f"taking back what was interrupted: {plan.headline}")
-            self._back(run.id, plan, run.begun, run.undone)
-            self._journal.write(run.id, "end", detail="rolled-back")
+        with _saying_what_serves(plan, run) as watch:
+            if onward:
+                self._say(f"going on with what was interrupted: {plan.headline}")
+                self._forward(watch, plan, plan.to_do(run.done))
+            else:
+                self._say(f"taking back what was interrupted: {plan.headline}")
+                self._back(watch, plan, run.undone, run.failed or "a run that was cut off")
         return Recovered(plan, onward)
 
-    def _forward(self, run: str, plan: Plan, steps: Sequence[Step], begun: tuple[str, ...]) -> None:
+    def _forward(self, watch: _Watch, plan: Plan, steps: Sequence[Step]) -> None:
         for step in steps:
             self._say(f"{step.name}: {step.intent}")
-            self._journal.write(run, "step-begin", step.name)
-            begun = (*begun, step.name)
+            self._journal.write(watch.run, "step-begin", step.name)
+            watch.begun = (*watch.begun, step.name)
             try:
                 for act in (*step.actions, *step.check):
                     self._perform(act)
-            except (SealiftError, OSError) as error:
+            except (SealiftError, OSError) as raised:
+                error = refused_by_disk(raised)
                 if plan.one_way:
-                    self._journal.write(run, "stopped", step.name, f"{step.name}: {error}")
-                    raise
-                raise self._failed(run, plan, step, begun, error) from error
-            self._journal.write(run, "step-done", step.name)
-        self._journal.write(run, "end", detail="done")
+                    self._journal.write(watch.run, "stopped", step.name, f"{step.name}: {error}")
+                    raise error from raised
+                raise self._failed(watch, plan, step, error) from raised
+            self._journal.write(watch.run, "step-done", step.name)
+        self._journal.write(watch.run, "end", detail="done")
 
-    def _failed(
-        self, run: str, plan: Plan, step: Step, begun: tuple[str, ...], error: SealiftError | OSError
-    ) -> SealiftError | OSError:
+    def _failed(self, watch: _Watch, plan: Plan, step: Step, error: SealiftError) -> SealiftError:
         """Take everything back; the error that the whole run ends with."""
-        self._journal.write(run, "failed", step.name, f"{step.name}: {error}")
+        self._journal.write(watch.run, "failed", step.name, f"{step.name}: {error}")
         self._say(f"{step.name} failed: {error}")
-        try:
-            self._back(run, plan, begun, ())
-        except (SealiftError, OSError) as undoing:
-            self._journal.write(run, "end", detail="operator-needed")
-            return _operator_needed(plan, step, error, undoing)
-        self._journal.write(run, "end", detail="rolled-back")
+        self._back(watch, plan, (), f"{step.name}: {error}", error.details)
         return error if step.prepares else rolled_back(plan, step, error)
 
-    def _back(self, run: str, plan: Plan, begun: Sequence[str], undone: Sequence[str]) -> None:
-        for step in plan.to_undo(begun, undone):
+    def _back(self, watch: _Watch, plan: Plan, undone: Sequence[str], why: str, details: tuple[str, ...] = ()) -> None:
+        """Take back what was begun. Raises ``operator-needed`` (11) where that fails too."""
+        watch.backwards = True
+        for step in plan.to_undo(watch.begun, undone):
             self._say(f"taking back: {step.name}")
-            for action in step.undo:
-                self._perform(action)
-            self._journal.write(run, "undo-done", step.name)
+            try:
+                for action in step.undo:
+                    self._perform(action)
+            except (SealiftError, OSError) as undoing:
+                self._journal.write(watch.run, "end", detail="operator-needed")
+                raise _operator_needed(plan, step, why, refused_by_disk(undoing), details) from undoing
+            self._journal.write(watch.run, "undo-done", step.name)
+        self._journal.write(watch.run, "end", detail="rolled-back")
 
 
-def rolled_back(plan: Plan, step: Step, error: Exception) -> SealiftError:
+@dataclass
+class _Watch:
+    """Where a run is, so that its last words can say what serves."""
+
+    run: str
+    begun: tuple[str, ...]
+    backwards: bool = False
+
+
+@contextmanager
+def _saying_what_serves(plan: Plan, run: Run) -> Iterator[_Watch]:
+    """A run whose journal can't be written stops where it is: who reads of it must know what people get meanwhile."""
+    watch = _Watch(run.id, run.begun)
+    try:
+        yield watch
+    except JournalUnwritableError as error:
+        where = f"{plan.version} stopped at {watch.begun[-1]}" if watch.begun else f"{plan.version} was not begun"
+        if plan.onward_from in watch.begun or plan.one_way:
+            serving = f"{plan.old or 'nothing'} or {plan.new or 'nothing'}" if watch.backwards else f"{plan.new}"
+            raise SealiftError(
+                "operator-needed",
+                f"{serving} is serving, and somebody must look at this soon: {where}: {error.message}",
+                hint=error.hint,
+            ) from error
+        serving = f"{plan.old} is serving" if plan.old else "nothing is serving"
+        raise SealiftError(
+            error.id,
+            f"{serving}; nothing has to be done before morning: {where}: {error.message}",
+            hint=error.hint,
+        ) from error
+
+
+def refused_by_disk(error: SealiftError | OSError) -> SealiftError:
+    """What the disk of the state dir refused, as an error that a person can act on."""
+    if isinstance(error, SealiftError):
+        return error
+    what = f"{(error.strerror or str(error)).lower()}{f': {error.filename}' if error.filename else ''}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return SealiftError("disk-full", what, hint="free some space on the disk of the state dir")
+    return SealiftError("state-dir-unusable", what, hint="look at the disk of the state dir, and at its rights")
+
+
+def rolled_back(plan: Plan, step: Step, error: SealiftError) -> SealiftError:
     """The error of an upgrade that failed and was taken back. Its first line says what serves now."""
     serving = f"{plan.old} is serving" if plan.old else "nothing is serving, and nothing was left behind"
     return SealiftError(
         "upgrade-rolled-back",
         f"{serving}; nothing has to be done before morning: {plan.version} failed at {step.name}: {error}",
-        hint=getattr(error, "hint", "") or "look at the lines above; the next run starts afresh",
-        details=getattr(error, "details", ()),
+        hint=error.hint or "look at the lines above; the next run starts afresh",
+        details=error.details,
     )
 
 
-def _operator_needed(plan: Plan, step: Step, error: Exception, undoing: Exception) -> SealiftError:
+def _operator_needed(plan: Plan, step: Step, why: str, undoing: SealiftError, details: tuple[str, ...]) -> SealiftError:
     return SealiftError(
         "operator-needed",
-        f"somebody must look at this now: {plan.version} failed at {step.name} ({error}), "
-        f"and taking it back failed too ({undoing})",
+        f"somebody must look at this now: {plan.version} failed ({why}), "
+        f"and taking back {step.name} failed too: {undoing}",
         hint="mend what the last message names, then run the same command again: it takes back the rest",
-        details=getattr(error, "details", ()),
+        details=(*details, *undoing.details),
     )

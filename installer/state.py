@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
-from installer.bundle.digest import Digest
 from installer.bundle.release import Closed, DigestText, Name, SemVer
-from installer.bundle.strictjson import canonical, parse
 from installer.clock import Floor
-from installer.durable import write_durably
 from installer.edge.config import EdgeConfig
 from installer.errors import SealiftError
+from installer.journal import Journal
 from installer.marks import Marks
 from installer.names import Colour
-
-_COPIES: Final = ("state.a", "state.b")
+from installer.numbered import COPIES, Copy, read_copies, write_copy
 
 
 class ReleaseRef(Closed):
@@ -120,13 +117,12 @@ class SiteState(Closed):
 
 
 def load_state(state_dir: Path) -> SiteState:
-    """The newest whole copy; an empty state where there is none. Raises ``state-damaged`` (4) if all are torn."""
-    copies = [state_dir / name for name in _COPIES if (state_dir / name).exists()]
-    whole = [state for copy in copies if (state := _read(copy)) is not None]
-    if copies and not whole:
+    """The newest whole copy; an empty state where there is none. Raises ``state-damaged`` (4) if all are damaged."""
+    whole = [state for copy in read_copies(state_dir).values() if (state := _parse(copy)) is not None]
+    if not whole and has_state(state_dir):
         raise SealiftError(
             "state-damaged",
-            f"both copies of the state are damaged: {', '.join(str(copy) for copy in copies)}",
+            f"both copies of the state are damaged: {', '.join(str(state_dir / name) for name in COPIES)}",
             hint="what runs goes on running; restore the state dir from a backup",
         )
     return max(whole, key=lambda state: state.sequence, default=SiteState())
@@ -134,28 +130,28 @@ def load_state(state_dir: Path) -> SiteState:
 
 def copies(state_dir: Path) -> dict[Path, bool]:
     """The copies that should be there, and whether each is whole."""
-    return {(place := state_dir / name): place.exists() and _read(place) is not None for name in _COPIES}
+    found = read_copies(state_dir)
+    return {(place := state_dir / name): _parse(found.get(place)) is not None for name in COPIES}
 
 
 def has_state(state_dir: Path) -> bool:
     """Whether anything was ever written down here, whole or not."""
-    return any((state_dir / name).exists() for name in _COPIES)
+    return any((state_dir / name).exists() for name in COPIES)
 
 
 def save_state(state_dir: Path, state: SiteState) -> SiteState:
     """Write ``state`` over the older copy, and return it with its new number."""
     numbered = state.model_copy(update={"sequence": load_state(state_dir).sequence + 1})
     body = numbered.model_dump_json().encode() + b"\n"
-    place = state_dir / _COPIES[numbered.sequence % 2]
-    write_durably(place, canonical({"sha256": Digest.of(body).hex}) + body, 0o600)
+    write_copy(state_dir, Copy(numbered.sequence, Journal(state_dir).length(), body))
     return numbered
 
 
-def _read(copy: Path) -> SiteState | None:
-    head, _, body = copy.read_bytes().partition(b"\n")
-    try:
-        if parse(head, copy.name) != {"sha256": Digest.of(body).hex}:
-            return None
-        return SiteState.model_validate_json(body)
-    except (SealiftError, ValidationError):
+def _parse(copy: Copy | None) -> SiteState | None:
+    if copy is None:
         return None
+    try:
+        state = SiteState.model_validate_json(copy.body)
+    except ValidationError:
+        return None
+    return state if state.sequence == copy.number else None

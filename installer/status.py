@@ -82,7 +82,9 @@ def _product(product: ProductState, observed: Observed, pending: dict[str, objec
 
 
 def _pending(state_dir: Path) -> dict[str, object] | None:
-    run = Journal(state_dir).unfinished()
+    journal = Journal(state_dir)
+    journal.check()
+    run = journal.unfinished()
     if run is None:
         return None
     plan = Plan.model_validate_json(run.intent)

@@ -30,7 +30,7 @@ from installer.rendering import BASE_DIGEST_FILE, render_release, wanted_secrets
 from installer.report import Outcome
 from installer.secretfiles import planned_secrets
 from installer.site import Site, load_site
-from installer.state import ProductState, ReleaseRef, SiteState, load_state
+from installer.state import ProductState, ReleaseRef, SiteState, copies, load_state
 from installer.talk import Talk
 from installer.truststore import load_policy, update
 
@@ -197,6 +197,10 @@ def at_work(
 ) -> Iterator[Work]:
     """Hold the lock, reach the target, and have no unfinished run behind us."""
     with locked(state_dir, doing), connect(state_dir, site, talk) as driver:
+        Journal(state_dir).check()
+        for place, whole in copies(state_dir).items():
+            if place.exists() and not whole:
+                talk.warn(f"{place} is damaged; the other copy is whole and as new as the journal knows")
         if dry_run:
             _refuse_unfinished(state_dir)
         tidy(state_dir, *(place for pattern in _WRITTEN for place in state_dir.glob(pattern)))

@@ -41,17 +41,19 @@ def settle(folder: Path, strategy: str = "blue-green") -> Path:
 
 
 def app(args: Sequence[str], prog_name: str, standalone_mode: bool, obj: Talk) -> int:
-    """``install STATE MEDIA``, ``rollback STATE``, ``remove STATE PRODUCT``."""
+    """``install STATE MEDIA [--dry-run]``, ``rollback STATE``, ``remove STATE [PRODUCT]``."""
     verb, state, *rest = args
     state_dir = Path(state)
     site = state_dir.parent / "site.yaml"
     match verb, rest:
-        case "install", [media]:
-            show_outcome(obj, upgrade(Request(state_dir, site, Path(media)), obj, lambda _: True, file_host))
+        case "install", [media, *options]:
+            wish = Request(state_dir, site, Path(media), dry_run="--dry-run" in options)
+            show_outcome(obj, upgrade(wish, obj, lambda _: True, file_host))
         case "rollback", []:
             show_outcome(obj, rollback(state_dir, site, obj, to=None, product=None, dry_run=False, connect=file_host))
-        case "remove", [product]:
-            remove(state_dir, site, obj, product, volumes=True, connect=file_host)
+        case "remove", [*product]:
+            gone = remove(state_dir, site, obj, next(iter(product), None), volumes=True, connect=file_host)
+            obj.result(f"removed {gone}", {"removed": gone})
         case _:
             raise SystemExit(2)
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 import os
 import socket
@@ -18,7 +19,7 @@ from tests.e2e.site.vendor import Edition, Vendor
 _PORTS_PER_SITE = 24
 # By process, so that several runs on one engine keep out of each other's way.
 _BLOCKS = itertools.count(20000 + os.getpid() % 400 * _PORTS_PER_SITE, _PORTS_PER_SITE)
-_SUBNETS = (f"10.{120 + os.getpid() % 120}.{number}.0/24" for number in itertools.count(0, 2))  # room for a /23
+SUBNETS = (f"10.{120 + os.getpid() % 120}.{number}.0/24" for number in itertools.count(0, 2))  # room for a /23
 
 FIRST = Edition("1.0.0", edge=True)
 SECOND = Edition("1.1.0")
@@ -38,7 +39,7 @@ def sites(engine: docker.DockerClient, folders: Callable[[], Path]) -> Iterator[
     made: list[Site] = []
 
     def make() -> Site:
-        made.append(Site.make(engine, folders(), _free_block(), next(_SUBNETS)))
+        made.append(Site.make(engine, folders(), free_block(), free_subnet(engine)))
         return made[-1]
 
     yield make
@@ -76,7 +77,18 @@ def serving(make_lasting_site: MakeSite, vendor: Vendor) -> Site:
     return site
 
 
-def _free_block() -> range:
+def free_subnet(engine: docker.DockerClient) -> str:
+    """Addresses that no network of the engine has."""
+    taken = [
+        ipaddress.ip_network(entry["Subnet"])
+        for network in engine.api.networks()
+        for entry in (network.get("IPAM") or {}).get("Config") or ()
+        if ":" not in entry["Subnet"]
+    ]
+    return next(net for net in SUBNETS if not any(ipaddress.ip_network(net).overlaps(one) for one in taken))
+
+
+def free_block() -> range:
     """Ports in a row that nothing listens on, outside of those that the kernel hands out."""
     while True:
         block = range(start := next(_BLOCKS), start + _PORTS_PER_SITE)
