@@ -200,6 +200,11 @@ def check_products(visit: Visit) -> Iterator[Finding]:
             load_trusted(visit.state_dir, product.current, visit.policy)
         except SealiftError as error:
             yield warning("kept-release-untrusted", error.message, error.hint)
+        if product.previous is not None:
+            try:
+                load_trusted(visit.state_dir, product.previous, visit.policy)
+            except SealiftError as error:
+                yield warning("no-way-back", f"no rollback to {product.previous.version}: {error.message}", error.hint)
         for line in check_secrets(visit.site, name, site_secrets(visit.site, name)):
             what, _, hint = line.partition(": ")
             yield warning("secret-open", what, hint)

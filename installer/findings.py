@@ -22,6 +22,8 @@ WARNINGS: Final[dict[str, str]] = {
     "secret-open": "others on this host can read a secret",
     "disk-low": "a release as large as the one that serves, all of it new, would not fit",
     "disk-not-seen": "the engine's disk cannot be seen from here",
+    "kept-release-untrusted": "today's root does not count who has signed what serves",
+    "no-way-back": "what a rollback would return to cannot be used",
     "run-unfinished": "a run was cut off: the next one first finishes it, or takes it back",
 }
 """Every id of a warning, and what it means. What stops has the id of its error."""

@@ -82,8 +82,8 @@ class Place:
     def served(self) -> frozenset[str]:
         return served(self.state, "board")
 
-    def permit(self, to: str) -> Path:
-        """A permit from what serves, by who signs releases too."""
+    def permit(self, to: str, signer: str = "release") -> Path:
+        """A permit from what serves; who signs releases may permit, where the root says nothing else."""
         from datetime import UTC, datetime
 
         from bundler.permit import Wish, make_permit, write_permit
@@ -92,5 +92,5 @@ class Place:
         assert current is not None
         wish = Wish(current.digest, str(self.vendor.kit(to)), str(site_fingerprint(self.state)))
         out = self.state.parent / "down.permit.json"
-        write_permit(make_permit(wish, datetime.now(UTC)), out, [key("release")])
+        write_permit(make_permit(wish, datetime.now(UTC)), out, [key(signer)])
         return out
