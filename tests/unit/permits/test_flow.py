@@ -48,8 +48,8 @@ def test_failure_after_any_action_leaves_marks_floor_and_permits(base: Place) ->
         try:
             outcome = place.install("1.0.0", place.permit("1.0.0"), fault)
             assert outcome.result == "rolled-back" and outcome.error is not None
-        except OSError as error:
-            assert error.errno == errno.ENOSPC
+        except SealiftError as error:
+            assert error.id == "disk-full"
         assert place.says() == before, f"after action {number}"
         assert place.served() == serves
 
