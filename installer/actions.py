@@ -9,13 +9,42 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from installer.bundle.release import Closed, DigestText, Health, Name
+from installer.bundle.release import Closed, Health, Name
 from installer.clock import Floor
 from installer.commands import Command
 from installer.edge.config import EdgeConfig
+from installer.marks import Marks
 from installer.names import Colour, Part
 from installer.permit import Permit
+from installer.siteactions import (
+    CollectRegistry,
+    DropArchives,
+    RemoveEdge,
+    RemoveRegistry,
+    RenewEdge,
+    RenewRegistry,
+    SettleEdge,
+    SettleRegistry,
+    StartEdge,
+    StartRegistry,
+    Unpack,
+)
 from installer.state import ProductState, ReleaseRef
+
+__all__ = [
+    "CollectRegistry",
+    "DropArchives",
+    "RemoveEdge",
+    "RemoveRegistry",
+    "RenewEdge",
+    "RenewRegistry",
+    "SettleEdge",
+    "SettleRegistry",
+    "StartEdge",
+    "StartRegistry",
+    "Unpack",
+]
+"""Those about front door and registry have a module of their own."""
 
 
 class RunCommands(Closed):
@@ -38,19 +67,6 @@ class EnsureNetwork(Closed):
     create: Command
 
 
-class Unpack(Closed):
-    """Copy images of the site's own services from the media into the state dir, checked against the signed list."""
-
-    kind: Literal["unpack"] = "unpack"
-    images: tuple[Name, ...]
-
-
-class DropArchives(Closed):
-    """Copies of images that none of the site's own services runs are gone."""
-
-    kind: Literal["drop-archives"] = "drop-archives"
-
-
 class RemoveNetwork(Closed):
     """A colour's network is gone."""
 
@@ -66,33 +82,11 @@ class DropImages(Closed):
     commands: tuple[Command, ...]
 
 
-class StartRegistry(Closed):
-    """The bundled registry runs from this image of the bundle, and answers."""
+class DropUnused(Closed):
+    """The engine has given up these references to images, but for those that some container uses."""
 
-    kind: Literal["start-registry"] = "start-registry"
-    image: Name
-    version: str = ""
-
-
-class RenewRegistry(Closed):
-    """The bundled registry runs from a newer image, which was unpacked; nobody but installations uses it."""
-
-    kind: Literal["renew-registry"] = "renew-registry"
-    image: Name
-    digest: DigestText
-    version: str
-
-
-class SettleRegistry(Closed):
-    """The bundled registry runs from the image that the record names, whatever was under way."""
-
-    kind: Literal["settle-registry"] = "settle-registry"
-
-
-class RemoveRegistry(Closed):
-    """Take the bundled registry off the host again, with its data."""
-
-    kind: Literal["remove-registry"] = "remove-registry"
+    kind: Literal["drop-unused"] = "drop-unused"
+    references: tuple[str, ...]
 
 
 class LoadContent(Closed):
@@ -145,36 +139,6 @@ class PruneKept(Closed):
     kind: Literal["prune"] = "prune"
     product: Name
     keep: int
-
-
-class StartEdge(Closed):
-    """HAProxy runs from this image of the bundle, with ``config``."""
-
-    kind: Literal["start-edge"] = "start-edge"
-    image: Name
-    config: EdgeConfig
-    version: str = ""
-
-
-class RenewEdge(Closed):
-    """HAProxy runs from a newer image, which was unpacked, and got its sockets from the one before."""
-
-    kind: Literal["renew-edge"] = "renew-edge"
-    image: Name
-    digest: DigestText
-    version: str
-
-
-class SettleEdge(Closed):
-    """One HAProxy serves: a change of it that was cut off is brought to its end, or forgotten."""
-
-    kind: Literal["settle-edge"] = "settle-edge"
-
-
-class RemoveEdge(Closed):
-    """Take HAProxy off the host again."""
-
-    kind: Literal["remove-edge"] = "remove-edge"
 
 
 class AwaitHealthy(Closed):
@@ -270,6 +234,28 @@ class ReturnPermit(Closed):
     permit: Permit
 
 
+class ArmWatcher(Closed):
+    """Something that outlives us and a reboot looks after releases on trial of this site, by its site file."""
+
+    kind: Literal["arm-watcher"] = "arm-watcher"
+    site_file: str
+
+
+class DisarmWatcher(Closed):
+    """Nothing looks after them any more, unless another product is on trial."""
+
+    kind: Literal["disarm-watcher"] = "disarm-watcher"
+
+
+class StartTrial(Closed):
+    """From now on the release that serves has ``seconds`` to be confirmed; a trial that runs already goes on."""
+
+    kind: Literal["start-trial"] = "start-trial"
+    product: Name
+    seconds: float
+    marks: Marks
+
+
 class Commit(Closed):
     """This is what the site runs from now on; ``floor`` is the latest time known to have been."""
 
@@ -294,6 +280,8 @@ Action = Annotated[
     | Unpack
     | DropArchives
     | DropImages
+    | DropUnused
+    | CollectRegistry
     | StartRegistry
     | RenewRegistry
     | SettleRegistry
@@ -316,6 +304,9 @@ Action = Annotated[
     | SetColour
     | Watch
     | Drain
+    | ArmWatcher
+    | DisarmWatcher
+    | StartTrial
     | UsePermit
     | ReturnPermit
     | Commit

@@ -15,7 +15,10 @@ from installer import __version__
 from installer.errors import SealiftError
 from installer.foothold import refuse_unsafe
 from installer.hostprogram import ensure_on_host, own_program
+from installer.lookverbs import looks
+from installer.places import Places
 from installer.site import DEFAULT_SITE_FILE, DEFAULT_STATE_DIR, load_site
+from installer.sittingverbs import duration, sittings
 from installer.talk import Table, Talk, run_cli
 
 _ANYWHERE: Final = ("--state-dir", "--site")
@@ -27,14 +30,11 @@ trust = typer.Typer(no_args_is_help=True, help="whom this host trusts")
 site = typer.Typer(no_args_is_help=True, help="what this site decides by itself")
 app.add_typer(trust, name="trust")
 app.add_typer(site, name="site")
-_VERBS: Final = frozenset({"install", "verify", "status", "history", "rollback", "remove", "trust", "site", "doctor"})
-
-
-class _Places:
-    """Where this run looks, settled by options, then the environment, then defaults."""
-
-    state_dir: Path = DEFAULT_STATE_DIR
-    site_file: Path = DEFAULT_SITE_FILE
+app.registered_commands += [*sittings.registered_commands, *looks.registered_commands]
+_VERBS: Final = frozenset(
+    {"install", "verify", "status", "history", "rollback", "remove", "trust", "site", "doctor"}
+    | {"stage", "switch", "unstage", "confirm", "expire", "logs", "prune"}
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -96,9 +96,9 @@ def places(
             hint="run this as root, or name a folder of your own with --state-dir",
         )
     refuse_unsafe(state_dir)
-    _Places.state_dir = state_dir.absolute()
+    Places.state_dir = state_dir.absolute()
     fallback = state_dir / "site.yaml"
-    _Places.site_file = site_file or (
+    Places.site_file = site_file or (
         fallback if not DEFAULT_SITE_FILE.exists() and fallback.exists() else DEFAULT_SITE_FILE
     )
 
@@ -119,6 +119,9 @@ def install(
     permit: Annotated[
         Path | None, typer.Option(help="a signed leave to go to an older release, used once", readable=False)
     ] = None,
+    confirm_within: Annotated[
+        str | None, typer.Option(help="such as 30m: the old release comes back by itself, unless: sealift confirm")
+    ] = None,
 ) -> None:
     """Bring the release of a bundle into service (without a path: the one beside this program)."""
     from installer.report import show_outcome
@@ -129,7 +132,14 @@ def install(
     if not dry_run:
         ensure_on_host()
     request = Request(
-        _Places.state_dir, _Places.site_file, media, strategy, quick=not verify, dry_run=dry_run, permit=permit
+        Places.state_dir,
+        Places.site_file,
+        media,
+        strategy,
+        quick=not verify,
+        dry_run=dry_run,
+        permit=permit,
+        within=duration(confirm_within),
     )
     approve = (
         (lambda question: True) if yes or not sys.stdin.isatty() else (lambda question: talk.confirm(question, "--yes"))
@@ -149,7 +159,7 @@ def verify(
     from installer.truststore import load_policy
 
     talk: Talk = context.obj
-    state_dir = _Places.state_dir
+    state_dir = Places.state_dir
     media = open_media(
         path, load_policy(state_dir), now=lambda root: clock_here(state_dir, root).now, ask=talk.ask_for_disc
     )
@@ -171,8 +181,8 @@ def status(context: typer.Context) -> None:
     from installer.report import show_status
     from installer.status import observe_status, trust_status
 
-    products = observe_status(_Places.state_dir, _Places.site_file)
-    show_status(context.obj, products, trust_status(_Places.state_dir), own_program())
+    products = observe_status(Places.state_dir, Places.site_file)
+    show_status(context.obj, products, trust_status(Places.state_dir), own_program())
 
 
 @app.command()
@@ -181,18 +191,22 @@ def doctor(context: typer.Context) -> None:
     from installer.doctor import Visit, examine, first_stop
     from installer.report import show_doctor
 
-    found = examine(Visit(_Places.state_dir, _Places.site_file, context.obj))
+    found = examine(Visit(Places.state_dir, Places.site_file, context.obj))
     show_doctor(context.obj, found, first_stop(found))
 
 
 @app.command()
-def history(context: typer.Context) -> None:
-    """What was done here."""
+def history(
+    context: typer.Context,
+    steps: Annotated[bool, typer.Option("--steps", help="every step too, when it began and how long it took")] = False,
+) -> None:
+    """What was done here, when, by whom, and how it ended."""
+    from installer.chronicle import chronicle
     from installer.journal import Journal
     from installer.report import show_history
 
-    journal = Journal(_Places.state_dir)
-    show_history(context.obj, journal.runs(), journal.programs())
+    journal = Journal(Places.state_dir)
+    show_history(context.obj, journal.runs(), journal.programs(), chronicle(journal.entries()), long=steps)
 
 
 @app.command()
@@ -207,7 +221,7 @@ def rollback(
     from installer.upgrade import rollback as roll_back
 
     talk: Talk = context.obj
-    show_outcome(talk, roll_back(_Places.state_dir, _Places.site_file, talk, to=to, product=product, dry_run=dry_run))
+    show_outcome(talk, roll_back(Places.state_dir, Places.site_file, talk, to=to, product=product, dry_run=dry_run))
 
 
 @app.command()
@@ -223,7 +237,7 @@ def remove(
     talk: Talk = context.obj
     if not yes and not talk.confirm("take the product off this host?", "--yes"):
         raise SealiftError("interrupted", "nothing was removed", hint="answer y, or use --yes")
-    removed = take_off(_Places.state_dir, _Places.site_file, talk, product, volumes=volumes)
+    removed = take_off(Places.state_dir, Places.site_file, talk, product, volumes=volumes)
     data = "with its data" if volumes else "its data volumes are still there"
     talk.result(f"removed {removed}; {data}", {"removed": removed, "volumes": volumes})
 
@@ -239,7 +253,7 @@ def trust_init(
 
     talk: Talk = context.obj
     ensure_on_host()
-    policy = provision(_Places.state_dir, root, fingerprint)
+    policy = provision(Places.state_dir, root, fingerprint)
     line = f"this host now trusts {root} (root version {policy.root_version}, for {policy.product or 'any product'})"
     talk.result(line, {"product": policy.product, "version": policy.root_version})
 
@@ -252,10 +266,10 @@ def trust_show(context: typer.Context) -> None:
     from installer.status import trust_status
     from installer.truststore import first_fingerprint, load_policy
 
-    policy = load_policy(_Places.state_dir)
+    policy = load_policy(Places.state_dir)
     talk: Talk = context.obj
-    status = trust_status(_Places.state_dir)
-    here, first = str(site_fingerprint(_Places.state_dir)), first_fingerprint(_Places.state_dir)
+    status = trust_status(Places.state_dir)
+    here, first = str(site_fingerprint(Places.state_dir)), first_fingerprint(Places.state_dir)
     rows = [*trustview.rows(policy), ("this site", "", f"{here} (tell it to the vendor: permits name it)")]
     value: dict[str, object] = {
         **trustview.facts(policy),
@@ -287,10 +301,10 @@ def trust_update(
     from installer.truststore import load_policy, update
 
     talk: Talk = context.obj
-    before = load_policy(_Places.state_dir)
+    before = load_policy(Places.state_dir)
     roots = read_roots(paths)
-    with locked(_Places.state_dir, "trust update"):
-        after = update(_Places.state_dir, roots)
+    with locked(Places.state_dir, "trust update"):
+        after = update(Places.state_dir, roots)
     value = {
         "result": "unchanged" if after.root_version == before.root_version else "updated",
         "previous": before.root_version,
@@ -307,7 +321,7 @@ def trust_update(
 def site_init(context: typer.Context) -> None:
     """Write a complete, commented site file, unless there is one."""
     talk: Talk = context.obj
-    place = _Places.site_file
+    place = Places.site_file
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with place.open("x", encoding="utf-8") as file:
@@ -323,8 +337,8 @@ def site_init(context: typer.Context) -> None:
 def site_check(context: typer.Context) -> None:
     """Is the site file right?"""
     talk: Talk = context.obj
-    found = load_site(_Places.site_file)
-    talk.result(f"{_Places.site_file} is a valid site file for {found.site}", {"valid": True, "site": found.site})
+    found = load_site(Places.site_file)
+    talk.result(f"{Places.site_file} is a valid site file for {found.site}", {"valid": True, "site": found.site})
 
 
 def _beside() -> Path:

@@ -68,6 +68,9 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "installer-missing",
         "root-invalid",
         "nothing-to-roll-back",
+        "nothing-staged",
+        "unknown-service",
+        "nothing-to-confirm",
         "unknown-release",
         "not-initialised",
         "permit-wish",
@@ -289,7 +292,14 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
     ),
     ExitCode.ROLLED_BACK: ("upgrade-rolled-back",),
     ExitCode.OPERATOR_NEEDED: ("operator-needed",),
-    ExitCode.REFUSED: ("run-unfinished", "build-differs", "pin-mismatch"),
+    ExitCode.REFUSED: (
+        "run-unfinished",
+        "build-differs",
+        "pin-mismatch",
+        "unconfirmed",
+        "confirm-too-late",
+        "staging-outdated",
+    ),
     ExitCode.INTERRUPTED: ("interrupted",),
 }
 

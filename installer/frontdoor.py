@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -114,6 +114,14 @@ def union(
     kept_fronts = [front for front in config.frontends if front.product == product and front.entry not in entries]
     kept_backs = [back for back in config.backends if back.product == product and back.colour not in colours]
     return with_product(config, site, product, [*fronts, *kept_fronts], [*kept_backs, *backs])
+
+
+def alone(config: EdgeConfig, product: str, colour: Colour, entries: Collection[str]) -> EdgeConfig:
+    """``config`` in which ``product`` has only ``colour``, at these entry points, and no preview: nothing is staged."""
+    fronts = tuple(front for front in config.frontends if front.product != product or front.entry in entries)
+    backs = tuple(back for back in config.backends if back.product != product or back.colour == colour)
+    shown = tuple(replace(one, preview_colour=None) if one.product == product else one for one in fronts)
+    return replace(config, frontends=shown, backends=backs)
 
 
 def without_preview(config: EdgeConfig) -> EdgeConfig:

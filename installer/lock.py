@@ -58,7 +58,7 @@ def held_by(state_dir: Path) -> str | None:
 
 def _self(doing: str) -> dict[str, object]:
     return {
-        "who": _user(),
+        "who": user(),
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "boot": _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else "",
@@ -67,7 +67,8 @@ def _self(doing: str) -> dict[str, object]:
     }
 
 
-def _user() -> str:
+def user() -> str:
+    """Who works here, as far as it can be told."""
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):  # a uid without a name, as in a minimal root filesystem

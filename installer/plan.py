@@ -12,6 +12,7 @@ from installer.names import Colour
 from installer.state import ReleaseRef
 
 Strategy = Literal["blue-green", "rolling"]
+Kind = Literal["install", "rollback", "remove", "stage", "unstage", "switch", "confirm", "fallback", "prune"]
 
 SWITCH: Final = "switch"
 """The step after which an interrupted run goes on instead of back."""
@@ -38,13 +39,14 @@ class Plan(Closed):
     taken back at all: what fails in it stays to be done, and the next run goes on.
     """
 
-    kind: Literal["install", "rollback", "remove"]
+    kind: Kind
     product: Name
     strategy: Strategy | None
     old: ReleaseRef | None
     new: ReleaseRef | None
     colour: Colour | None
     steps: tuple[Step, ...]
+    by: str = ""
     onward_from: str = SWITCH
     one_way: bool = False
 
@@ -65,6 +67,8 @@ class Plan(Closed):
         """The plan in one line."""
         if self.new is None:
             return f"{self.kind} {self.product}: {self.version} leaves this host"
+        if self.kind in ("unstage", "confirm", "prune"):
+            return f"{self.kind} {self.product}: {self.version}"
         came_from = f"{self.old.version} -> " if self.old else "first install of "
         return f"{self.kind} {self.product}: {came_from}{self.new.version}, {self.strategy}, to {self.colour}"
 

@@ -13,14 +13,16 @@ from installer.actions import Certificate, InstallCertificates, ReturnPermit, Us
 from installer.admission import UNCONDITIONAL, Admitted
 from installer.bundle.release import Release
 from installer.errors import SealiftError
+from installer.marks import Marks
 from installer.names import Colour, Names, other
 from installer.ownimages import OwnImage
 from installer.plan import Plan, Step, Strategy
 from installer.questions import questions
 from installer.rendering import addresses_of
 from installer.site import Site
+from installer.sittingsteps import settled
 from installer.state import ProductState, ReleaseRef, SiteState
-from installer.steps import Builder
+from installer.steps import Builder, OnTrial
 from installer.strategy.bluegreen import blue_green
 from installer.strategy.rolling import rolling
 from installer.strategy.takeoff import Leaving, take_off
@@ -74,10 +76,19 @@ class Scene:
         return other(self.product.active) if self.product.active else "blue"
 
 
-def plan_upgrade(scene: Scene, strategy: str | None, *, from_media: bool) -> Plan:
-    """The plan from what serves to ``scene.release``. Raises ``strategy-unsupported`` (6) and what a site lacks (7)."""
-    wanted = _chosen(strategy or scene.site.strategy or scene.release.strategy)
-    builder = _builder(scene, wanted, from_media=from_media)
+def plan_upgrade(
+    scene: Scene, strategy: str | None, *, from_media: bool, within: OnTrial | None = None, by: str = ""
+) -> Plan:
+    """The plan from what serves to ``scene.release``. Raises ``strategy-unsupported`` (6) and what a site lacks (7).
+
+    ``within``: the old release comes back, unless the new one is confirmed. ``by`` is who asked. A plan
+    back from a release on trial finds the old one up.
+    """
+    standing = scene.product.trial is not None and not from_media
+    wanted = "blue-green" if standing else _chosen(strategy or scene.site.strategy or scene.release.strategy)
+    if within is not None:
+        refuse_trial(scene, wanted)
+    builder = builder_of(scene, wanted, from_media=from_media, standing=standing, within=within, by=by)
     return Plan(
         kind="install" if from_media else "rollback",
         product=scene.release.product,
@@ -85,7 +96,8 @@ def plan_upgrade(scene: Scene, strategy: str | None, *, from_media: bool) -> Pla
         old=scene.product.current,
         new=scene.ref,
         colour=scene.colour,
-        steps=(*_use_permit(scene), *_STRATEGIES[wanted](builder)),
+        by=by,
+        steps=(*use_permit(scene), *_STRATEGIES[wanted](builder)),
     )
 
 
@@ -122,7 +134,23 @@ def _chosen(wanted: str) -> Strategy:
     )
 
 
-def _use_permit(scene: Scene) -> tuple[Step, ...]:
+def refuse_trial(scene: Scene, strategy: Strategy) -> None:
+    """A trial needs an old release that stays up. Raises ``nothing-to-roll-back`` (2), ``strategy-unsupported`` (6)."""
+    if scene.product.current is None:
+        raise SealiftError(
+            "nothing-to-roll-back",
+            "a first installation has nothing that could come back without a confirmation",
+            hint="install it without --confirm-within",
+        )
+    if strategy != "blue-green":
+        raise SealiftError(
+            "strategy-unsupported",
+            "--confirm-within needs an old release that stays up, and rolling takes its place",
+            hint="use --strategy blue-green",
+        )
+
+
+def use_permit(scene: Scene) -> tuple[Step, ...]:
     """A permit's id is used up before anything is touched, and given back when all is taken back."""
     verified = scene.admitted.permit
     if verified is None:
@@ -139,8 +167,19 @@ def _use_permit(scene: Scene) -> tuple[Step, ...]:
     return (use,)
 
 
-def _builder(scene: Scene, strategy: Strategy, *, from_media: bool) -> Builder:
+def builder_of(
+    scene: Scene,
+    strategy: Strategy,
+    *,
+    from_media: bool,
+    standing: bool = False,
+    within: OnTrial | None = None,
+    marks: Marks | None = None,
+    by: str = "",
+) -> Builder:
+    """Everything a strategy builds its steps from. Raises what a site lacks (7)."""
     release, product, site = scene.release, scene.product, scene.site
+    entries = frozenset(scene.old_release.entry_points) if scene.old_release else frozenset[str]()
     fronts = frontdoor.frontends(release, site, product.index, scene.pems)
     placed: dict[str, list[str]] = {}
     for (service, _), address in sorted(addresses_of(release, site, product.index, scene.colour).items()):
@@ -151,7 +190,7 @@ def _builder(scene: Scene, strategy: Strategy, *, from_media: bool) -> Builder:
     return Builder(
         site=site,
         names=Names.of(scene.state_dir),
-        state=scene.state,
+        state=settled(scene.state, product, entries),
         product=product,
         release=release,
         ref=scene.ref,
@@ -174,6 +213,10 @@ def _builder(scene: Scene, strategy: Strategy, *, from_media: bool) -> Builder:
         secrets=scene.secrets,
         now=datetime.now(UTC).isoformat(timespec="seconds"),
         admitted=scene.admitted,
+        by=by,
+        standing=standing,
+        within=within,
+        marks=marks,
     )
 
 
@@ -228,6 +271,8 @@ def rollback_target(product: ProductState, kept: Collection[ReleaseRef], to: str
             )
         return product.previous
     version = to.removeprefix("v")
+    never_ran = product.staged.release if product.staged else None
+    kept = [ref for ref in kept if ref != never_ran]
     found = [ref for ref in kept if ref.version == version and ref != product.current]
     if len(found) != 1:
         there = ", ".join(sorted(ref.version for ref in kept if ref != product.current)) or "none"

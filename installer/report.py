@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from installer import __version__
 from installer.actions import UsePermit
 from installer.bundle.verify import VerifiedRelease
+from installer.chronicle import StepRun, took
 from installer.errors import SealiftError
 from installer.findings import Finding, warnings_as_json
 from installer.hostprogram import Program
 from installer.journal import Entry, Run
 from installer.plan import Plan
 from installer.talk import Table, Talk
+from installer.words import span
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,7 @@ def show_status(
     rows += [("root of trust", f"version {trust.version}", "", trust.until)] if trust is not None else []
     titles = [
         f"{item.product} {item.version or '-'} serves as {item.active or 'nobody'} since {item.since or '-'}, "
-        f"back to {item.previous or 'nothing'}{'; an unfinished run is pending' if item.pending else ''}"
+        f"back to {item.previous or 'nothing'}{_pending(item.pending)}"
         for item in products
     ]
     titles.append(f"sealift {__version__} looks after it")
@@ -229,14 +231,48 @@ def _permit(use: UsePermit) -> dict[str, object]:
     return use.permit.model_dump(mode="json", by_alias=True) | {"signed_by": list(use.signed_by)}
 
 
-def show_history(talk: Talk, runs: Sequence[Run], programs: Sequence[Entry]) -> None:
-    """One line per run, newest last, and one for each newer sealift that took over."""
+def _seconds(count: float | None) -> str:
+    return "-" if count is None else span(count)
+
+
+def _pending(pending: dict[str, object] | None) -> str:
+    """What waits for somebody, as the end of a line."""
+    match pending:
+        case None:
+            return ""
+        case {"kind": "staged"}:
+            return f"; {pending['version']} is staged: sealift switch, or sealift unstage"
+        case {"kind": "unconfirmed", "seconds_left": float(left)}:
+            return (
+                f"; {pending['back_to']} comes back in {span(left)} by itself ({pending['watcher']}): sealift confirm"
+            )
+    return "; an unfinished run is pending"
+
+
+def show_history(
+    talk: Talk, runs: Sequence[Run], programs: Sequence[Entry], steps: Mapping[str, Sequence[StepRun]], *, long: bool
+) -> None:
+    """One line per run, newest last, and one for each newer sealift that took over; ``long``: and one for each step."""
     plans = [(run, Plan.model_validate_json(run.intent)) for run in runs]
     lines = [
-        (run.began[:19], plan.headline, run.outcome or "unfinished", run.failed or run.stopped) for run, plan in plans
+        (
+            run.began[:19],
+            plan.headline,
+            plan.by or "-",
+            _seconds(took(run.began, run.ended)),
+            run.outcome or "unfinished",
+            run.failed or run.stopped,
+        )
+        for run, plan in plans
     ]
     lines += [
-        (one.at[:19], f"sealift {one.detail['to']} instead of {one.detail['from']}", "done", "") for one in programs
+        (one.began[:19], f"  {one.step}", "", _seconds(one.seconds), one.outcome, "")
+        for run, _ in plans
+        for one in (steps.get(run.id, ()) if long else ())
+    ]
+    lines += [
+        (one.at[:19], f"sealift {one.detail['to']} instead of {one.detail['from']}", "-", "-", "done", "")
+        for one in programs
     ]
     rows = tuple(sorted(lines, key=lambda line: line[0]))
     value: dict[str, object] = {
@@ -252,9 +288,13 @@ def show_history(talk: Talk, runs: Sequence[Run], programs: Sequence[Entry]) -> 
                 "failed": run.failed or run.stopped or None,
                 "steps": list(run.done),
                 **({"permit": _permit(plan.permit)} if plan.permit else {}),
+                "by": plan.by or None,
+                "seconds": took(run.began, run.ended),
+                "timeline": [one.as_json() for one in steps.get(run.id, ())],
             }
             for run, plan in plans
         ],
         "programs": [{"at": one.at, **one.detail} for one in programs],
     }
-    talk.result(Table(("when", "what", "outcome", "failed at"), rows) if rows else "nothing was done here yet", value)
+    headers = ("when", "what", "who", "took", "outcome", "failed at")
+    talk.result(Table(headers, rows) if rows else "nothing was done here yet", value)

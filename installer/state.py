@@ -37,6 +37,36 @@ class ReleaseRef(Closed):
         return f"{self.product} {self.version}"
 
 
+class Staged(Closed):
+    """A release that is up in the idle colour and waits for its switch. ``over`` is what it was prepared beside.
+
+    ``marks`` and ``floor`` are what its commit will write down; ``by`` is who staged it.
+    """
+
+    release: ReleaseRef
+    over: ReleaseRef
+    base_digest: DigestText | None
+    marks: Marks
+    floor: Floor | None = None
+    since: str
+    by: str
+
+
+class Trial(Closed):
+    """The release that serves does so for ``seconds``, unless it is confirmed; then ``previous`` comes back.
+
+    It began in the boot ``boot``, ``uptime`` seconds after that, when the host's clock said ``wall`` (seconds since
+    1970). ``marks`` are what a confirmation will write down.
+    """
+
+    seconds: float
+    boot: str
+    uptime: float
+    wall: float
+    marks: Marks
+    watcher: str
+
+
 class ProductState(Closed):
     """One product: which release serves in which colour, what a rollback returns to, its slice of the network.
 
@@ -54,6 +84,13 @@ class ProductState(Closed):
     strategy: str = "blue-green"
     since: str = ""
     marks: Marks = Marks()
+    staged: Staged | None = None
+    trial: Trial | None = None
+
+    @property
+    def needed(self) -> tuple[ReleaseRef | None, ...]:
+        """Kept releases that must stay, whatever else goes."""
+        return (self.current, self.previous, self.base, self.staged.release if self.staged else None)
 
     @model_validator(mode="before")
     @classmethod

@@ -9,13 +9,14 @@ from installer.clock import root_findings
 from installer.entrance import clock_here, refuse_lost
 from installer.inventory import Inventory, Observed, replica_state
 from installer.journal import Journal
-from installer.names import Names
+from installer.names import Names, other
 from installer.plan import Plan
 from installer.report import ProductStatus, ServiceStatus, TrustStatus
 from installer.site import load_site
 from installer.sitekey import NAME as SITE_KEY
 from installer.sitekey import site_fingerprint
 from installer.state import ProductState, load_state
+from installer.trial import load_counted, read_clocks, spent
 from installer.truststore import has_trust, load_policy
 
 
@@ -50,13 +51,18 @@ def observe_status(state_dir: Path, site_file: Path) -> tuple[ProductStatus, ...
     names = sorted({*state.products, *([str(pending["product"])] if pending else [])})
     return tuple(
         _product(
-            state.product(name, site.channel), observed, pending if pending and pending["product"] == name else None
+            state_dir,
+            state.product(name, site.channel),
+            observed,
+            pending if pending and pending["product"] == name else None,
         )
         for name in names
     )
 
 
-def _product(product: ProductState, observed: Observed, pending: dict[str, object] | None) -> ProductStatus:
+def _product(
+    state_dir: Path, product: ProductState, observed: Observed, pending: dict[str, object] | None
+) -> ProductStatus:
     parts = ("base", product.active) if product.active else ("base",)
     replicas = [replica for part in parts for replica in observed.of(product.product, part)]
     now = time.time()
@@ -77,8 +83,33 @@ def _product(product: ProductState, observed: Observed, pending: dict[str, objec
         since=product.since,
         healthy=bool(services) and all(service.healthy for service in services),
         services=tuple(services),
-        pending=pending,
+        pending=pending or _waiting(state_dir, product),
     )
+
+
+def _waiting(state_dir: Path, product: ProductState) -> dict[str, object] | None:
+    """What is staged, or on trial, and waits for a word."""
+    staged, trial = product.staged, product.trial
+    if staged is not None:
+        return {
+            "product": product.product,
+            "version": staged.release.version,
+            "kind": "staged",
+            "colour": other(product.active) if product.active else None,
+            "since": staged.since,
+            "by": staged.by,
+        }
+    if trial is None or product.current is None or product.previous is None:
+        return None
+    passed = spent(trial, load_counted(state_dir, product.product, trial), read_clocks())
+    return {
+        "product": product.product,
+        "version": product.current.version,
+        "kind": "unconfirmed",
+        "back_to": product.previous.version,
+        "seconds_left": round(max(0.0, trial.seconds - passed), 1),
+        "watcher": trial.watcher,
+    }
 
 
 def _pending(state_dir: Path) -> dict[str, object] | None:

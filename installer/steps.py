@@ -20,6 +20,7 @@ from installer.checks import (
 )
 from installer.commands import Command
 from installer.edge.config import Backend, EdgeConfig, Frontend
+from installer.marks import Marks
 from installer.names import Colour, Names, Part, other
 from installer.plan import SWITCH, Step, Strategy
 from installer.registry.access import registry_address
@@ -31,11 +32,21 @@ from installer.targets.target import Target
 
 
 @dataclass(frozen=True)
+class OnTrial:
+    """A release that must be confirmed within ``seconds``; ``site_file`` is what brings the old one back goes by."""
+
+    seconds: float
+    site_file: str
+
+
+@dataclass(frozen=True)
 class Builder(SiteSteps):
     """What is known about one upgrade, and the steps it can be made of.
 
     ``target`` translates for the new release, ``old_target`` for the one that serves (None on a first install).
-    ``questions`` are asked of the preview, ``door_questions`` of the front door.
+    ``questions`` are asked of the preview, ``door_questions`` of the front door. ``standing``: the colour is up from an
+    earlier sitting. ``within``: the old release comes back, unless this one is confirmed. ``marks`` were settled in an
+    earlier sitting. ``recorded`` is what the record says, where ``product`` is an earlier view of it.
     """
 
     names: Names
@@ -53,6 +64,11 @@ class Builder(SiteSteps):
     base_digest: str | None
     now: str
     admitted: Admitted
+    by: str = ""
+    standing: bool = False
+    within: OnTrial | None = None
+    marks: Marks | None = None
+    recorded: ProductState | None = None
 
     @property
     def first(self) -> bool:
@@ -112,20 +128,21 @@ class Builder(SiteSteps):
         ]
 
     def start(self) -> Step:
-        """The new release beside the old one."""
+        """The new release beside the old one; one that stands already is left as it is, or made whole."""
+        fresh = () if self.standing else (self.target.down(self.colour),)
         return Step(
             name=f"start-{self.colour}",
             intent=f"start {self.release.version} as {self.colour}: {', '.join(services(self.release, self.colour))}",
             actions=(
                 self._starting(
                     self.colour,
-                    self.target.down(self.colour),
+                    *fresh,
                     self.target.pull(self.colour),
                     self.target.up(self.colour),
                 ),
             ),
             check=(PartIs(product=self.ref.product, part=self.colour, digest=self.ref.digest),),
-            undo=(act.RunCommands(commands=(self.target.down(self.colour),)),),
+            undo=self._leave_start(),
         )
 
     def health(self) -> Step:
@@ -189,8 +206,8 @@ class Builder(SiteSteps):
 
     def retire(self) -> list[Step]:
         """Let the old colour's sessions end, then take it down."""
-        if self.first or self.product.active is None:
-            return []
+        if self.first or self.product.active is None or self.within is not None:
+            return []  # on trial, the old one waits for the confirmation
         old = self.product.active
         names = tuple(
             back.name for back in self._before.backends if back.product == self.ref.product and back.colour == old
@@ -213,7 +230,11 @@ class Builder(SiteSteps):
 
     def commit(self) -> Step:
         """Write down what serves; raise the marks."""
-        final = frontdoor.with_product(self.state.edge_config, self.site, self.ref.product, self.fronts, self.backs)
+        product, on_trial = self.ref.product, self.within is not None
+        final = frontdoor.with_product(self.state.edge_config, self.site, product, self.fronts, self.backs)
+        if on_trial:
+            final = self._union(self.fronts)
+        marks = self.marks or self.admitted.marks(self.product.marks, self.release.channel, self.ref)
         committed = self.product.model_copy(
             update={
                 "channel": self.release.channel,
@@ -224,7 +245,9 @@ class Builder(SiteSteps):
                 "base": self.ref if self.base_digest != self.product.base_digest else self.product.base,
                 "base_digest": self.base_digest,
                 "since": self.now,
-                "marks": self.admitted.marks(self.product.marks, self.release.channel, self.ref),
+                "marks": self.product.marks if on_trial else marks,
+                "staged": None,
+                "trial": None,
             }
         )
         return Step(
@@ -235,13 +258,29 @@ class Builder(SiteSteps):
                 act.Commit(product=committed, edge_config=final, floor=self.admitted.floor),
                 act.PruneKept(product=self.ref.product, keep=self.site.keep),
                 *((act.DropArchives(),) if self.renews else ()),
+                *((act.StartTrial(product=product, seconds=self.within.seconds, marks=marks),) if self.within else ()),
+                *((act.DisarmWatcher(),) if self.product.trial else ()),
             ),
             check=(Recorded(product=self.ref.product, release=self.ref, colour=self.colour), DoorHas(config=final)),
             undo=(
-                act.Uncommit(product=self.product, floor=self.state.floor),
+                act.Uncommit(product=self._unstaged, floor=self.state.floor),
                 act.ApplyEdge(config=self._union(self.fronts)),
             ),
         )
+
+    def _leave_start(self) -> tuple[act.Action, ...]:
+        """What was up before, to come back to, stays up; what was staged goes, and is staged no more."""
+        if self.standing and self.product.trial is not None:
+            return ()
+        down = act.RunCommands(commands=(self.target.down(self.colour),))
+        if not self.standing:
+            return (down,)
+        return (down, act.Commit(product=self._unstaged, edge_config=self._before))
+
+    @property
+    def _unstaged(self) -> ProductState:
+        """The record as it was, but for what was staged: that is gone by then."""
+        return (self.recorded or self.product).model_copy(update={"staged": None})
 
     @property
     def _held(self) -> bool:

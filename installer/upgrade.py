@@ -18,19 +18,21 @@ from installer.errors import SealiftError
 from installer.execute import Executor, Recovered
 from installer.handover import hand_over
 from installer.journal import Journal
-from installer.lock import locked
+from installer.lock import locked, user
 from installer.media import Media, open_media
 from installer.observing import Coming, compose_host
 from installer.ownimages import own_images
 from installer.performers import Incoming
-from installer.plan import Plan
-from installer.planning import choose_product, plan_upgrade, rollback_target
+from installer.plan import Kind, Plan
+from installer.planning import Scene, choose_product, plan_upgrade, rollback_target
 from installer.releases import RENDERED, add_signatures, list_kept, load_trusted, ref_of
 from installer.rendering import BASE_DIGEST_FILE, render_release, wanted_secrets
 from installer.report import Outcome
 from installer.secretfiles import planned_secrets
 from installer.site import Site, load_site
+from installer.sittingplans import plan_stage
 from installer.state import ProductState, ReleaseRef, SiteState, copies, load_state
+from installer.steps import OnTrial
 from installer.talk import Talk
 from installer.truststore import load_policy, update
 
@@ -38,6 +40,15 @@ _WRITTEN: Final = ("trust", "archives", "secrets", "secrets/*", "releases/*", "b
 """Where below the state dir a run writes files of its own; the front door tidies up after itself."""
 
 Approve = Callable[[str], bool]
+_BACK: Final = (("rollback", True), ("fallback", True), ("install", False), ("switch", False))
+"""Kinds of plans that have brought a product back once they are finished, or taken back."""
+_RESULTS: Final[dict[Kind, str]] = {
+    "install": "installed",
+    "switch": "installed",
+    "stage": "staged",
+    "unstage": "unstaged",
+    "confirm": "confirmed",
+}
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,8 @@ class Request:
     quick: bool = False
     dry_run: bool = False
     permit: Path | None = None
+    stage: bool = False
+    within: float | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +92,7 @@ def upgrade(request: Request, talk: Talk, approve: Approve, connect: Connect = c
     with at_work(request.state_dir, site, talk, f"install {name}", connect, dry_run=request.dry_run) as work:
         driver, state = work.driver, work.state
         product = state.product(release.product, site.channel)
+        refuse_on_trial(product)
         if not request.dry_run:
             _take_signatures(media, state_dir, talk)
         entrance = Entrance(request.state_dir, state, policy, release, driver.observe)
@@ -93,18 +107,18 @@ def upgrade(request: Request, talk: Talk, approve: Approve, connect: Connect = c
         if driver.serves(product, ref):
             if not request.dry_run:
                 _adopt_roots(media, state_dir, talk)
-            return _outcome("unchanged", product, ref, began).noting(findings)
+            return outcome_of("unchanged", product, ref, began).noting(findings)
         coming = Coming(release, ref, rendered.base_digest, rendered.secrets, admitted, own_images(media))
         scene = driver.look(state, product, coming)
-        plan = plan_upgrade(scene, request.strategy, from_media=True)
+        plan = _planned(scene, request)
         for warning in (*rendered.warnings, *driver.preflight(scene)):
             talk.warn(warning)
         if request.dry_run:
-            return _outcome("planned", product, ref, began, plan).noting(findings)
+            return outcome_of("planned", product, ref, began, plan).noting(findings)
         if not approve(f"{plan.headline}: go on?"):
             raise SealiftError("interrupted", "nothing was changed", hint="answer y, or use --yes")
         _adopt_roots(media, state_dir, talk)
-        done = _execute(plan, product, driver.performer(incoming), request.state_dir, talk, began)
+        done = carry_out(plan, product, driver.performer(incoming), request.state_dir, talk, began)
         return done.noting(findings)
 
 
@@ -130,17 +144,19 @@ def rollback(
         refuse_lost(state_dir, driver.observe)
         current = choose_product(state, product)
         if work.recovered is not None and _went_back(work.recovered, current, to) and current.current is not None:
-            return _outcome("rolled-back", current, current.current, began, work.recovered.plan)
+            return outcome_of("rolled-back", current, current.current, began, work.recovered.plan)
+        if to is not None:
+            refuse_on_trial(current)
         ref = rollback_target(current, list_kept(state_dir, current.product), to)
         kept = load_trusted(state_dir, ref, policy)
         note = kept.folder / RENDERED / BASE_DIGEST_FILE
         base_digest = note.read_text() if note.exists() else None
         admitted = Admitted(policy.epoch, floor=raised(state.floor, kept.release, policy))
         scene = driver.look(state, current, Coming(kept.release, ref, base_digest, admitted=admitted))
-        plan = plan_upgrade(scene, None, from_media=False)
+        plan = plan_upgrade(scene, None, from_media=False, by=user())
         if dry_run:
-            return _outcome("planned", current, ref, began, plan)
-        return _execute(plan, current, driver.performer(), state_dir, talk, began)
+            return outcome_of("planned", current, ref, began, plan)
+        return carry_out(plan, current, driver.performer(), state_dir, talk, began)
 
 
 def _take_signatures(media: Media, state_dir: Path, talk: Talk) -> None:
@@ -170,7 +186,7 @@ def _went_back(recovered: Recovered, product: ProductState, to: str | None) -> b
     if plan.product != product.product or product.current is None:
         return False
     asked = to is None or to.removeprefix("v") == product.current.version
-    return asked and (plan.kind, recovered.done) in (("rollback", True), ("install", False))
+    return asked and (plan.kind, recovered.done) in _BACK
 
 
 def recover(state_dir: Path, driver: Driver, talk: Talk) -> Recovered | None:
@@ -208,6 +224,23 @@ def at_work(
         yield Work(driver, load_state(state_dir), recovered)
 
 
+def _planned(scene: Scene, request: Request) -> Plan:
+    if request.stage:
+        return plan_stage(scene, request.strategy, by=user())
+    within = OnTrial(request.within, str(request.site_file.absolute())) if request.within else None
+    return plan_upgrade(scene, request.strategy, from_media=True, within=within, by=user())
+
+
+def refuse_on_trial(product: ProductState) -> None:
+    """Raises ``unconfirmed`` (12): both colours are needed until it is settled which of them stays."""
+    if product.trial is not None and product.current is not None and product.previous is not None:
+        raise SealiftError(
+            "unconfirmed",
+            f"{product.current} has not been confirmed yet, and {product.previous.version} waits to come back",
+            hint="sealift confirm keeps it, sealift rollback goes back; then run this again",
+        )
+
+
 def _render(media: Media, site: Site, request: Request, product: ProductState) -> Incoming:
     """Everything the release will need on this site, checked; writes nothing."""
     release = media.release
@@ -217,18 +250,19 @@ def _render(media: Media, site: Site, request: Request, product: ProductState) -
     return Incoming(media, rendered, request.quick)
 
 
-def _execute(
+def carry_out(
     plan: Plan, product: ProductState, performer: Performer, state_dir: Path, talk: Talk, began: float
 ) -> Outcome:
+    """Walk the plan. What was taken back is in the outcome, every other failure is raised."""
     talk.say(plan.headline)
     try:
         Executor(Journal(state_dir), performer, talk.say).execute(plan)
     except SealiftError as error:
         if error.id != "upgrade-rolled-back":
             raise
-        return _outcome("rolled-back", product, _new(plan), began, plan, error)
-    result = "installed" if plan.kind == "install" else "rolled-back"
-    return _outcome(result, load_state(state_dir).products[plan.product], _new(plan), began, plan)
+        return outcome_of("rolled-back", product, _new(plan), began, plan, error)
+    result = _RESULTS.get(plan.kind, "rolled-back")
+    return outcome_of(result, load_state(state_dir).products[plan.product], _new(plan), began, plan)
 
 
 def _new(plan: Plan) -> ReleaseRef:
@@ -236,7 +270,7 @@ def _new(plan: Plan) -> ReleaseRef:
     return plan.new
 
 
-def _outcome(
+def outcome_of(
     result: str,
     product: ProductState,
     ref: ReleaseRef,
@@ -244,6 +278,7 @@ def _outcome(
     plan: Plan | None = None,
     error: SealiftError | None = None,
 ) -> Outcome:
+    """How it ended; ``product`` is as it is now."""
     before = product.current if error is not None else product.previous
     return Outcome(
         result=result,

@@ -14,6 +14,7 @@ from installer.performers.loading import Loading
 from installer.performers.looking import Looking
 from installer.performers.permits import Permits
 from installer.performers.siteservices import SiteServices
+from installer.performers.trials import Trials
 
 __all__ = ["Host", "Incoming", "Performer"]
 
@@ -27,6 +28,7 @@ class Performer:
             **Loading(host, incoming).handlers(),
             **SiteServices(host, incoming).handlers(),
             **FrontDoor(host).handlers(),
+            **Trials(host).handlers(),
             **Looking(host).handlers(),
             **Permits(host).handlers(),
         }

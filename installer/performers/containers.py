@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from installer import actions as act
+from installer.commands import Command
 from installer.errors import SealiftError
 from installer.inventory import Replica
 from installer.performers.host import Handlers, Host
@@ -26,6 +27,7 @@ class Containers:
             act.RemoveNetwork: self._remove_network,
             act.RemoveVolumes: self._remove_volumes,
             act.DropImages: self._drop_images,
+            act.DropUnused: self._drop_unused,
             act.AwaitHealthy: self._await_healthy,
         }
 
@@ -61,6 +63,11 @@ class Containers:
 
     def _drop_images(self, action: act.DropImages) -> None:
         for command in action.commands:
+            self._host.run(command, check=False)
+
+    def _drop_unused(self, action: act.DropUnused) -> None:
+        for reference in action.references:
+            command = Command(("docker", "--host", self._host.engine, "image", "rm", reference), timeout=60.0)
             self._host.run(command, check=False)
 
     def _await_healthy(self, action: act.AwaitHealthy) -> None:

@@ -26,6 +26,7 @@ from installer.state import load_state, save_state
 from installer.system import Finished, run
 from installer.talk import Talk
 from installer.targets.health import Ask
+from installer.watcher import SYSTEMD, Container, Timer, Watcher
 
 Handlers = dict[type, Callable[[Any], None]]
 _LOG_LINES: Final = 15
@@ -78,8 +79,8 @@ class Door(Protocol):
 class Host:
     """One state dir, its site file, its engine, and the person who watches.
 
-    ``run``, ``edge``, ``ask``, ``probe`` and ``registry_runs`` are all that reaches out of the state dir: what
-    stands for another kind of target overrides them.
+    ``run``, ``edge``, ``ask``, ``probe``, ``watcher`` and ``registry_runs`` are all that reaches out of the state dir:
+    what stands for another kind of target overrides them.
     """
 
     state_dir: Path
@@ -118,6 +119,15 @@ class Host:
     def probe(self) -> Ask:
         """Asks a container from outside whether it serves."""
         return Probe(self.inventory)
+
+    def watcher(self) -> Watcher:
+        """What brings an old release back by itself. Raises ``edge-failed`` (9) where there was never a front door."""
+        if SYSTEMD.is_dir():
+            return Timer(self.names, self.state_dir, self.run)
+        edge = load_state(self.state_dir).edge
+        if edge is None:
+            raise SealiftError("edge-failed", "this host has no front door yet", hint="install a release first")
+        return Container(self.names, self.state_dir, self.run, self.engine, edge.image_id)
 
     def registry_runs(self) -> bool:
         """Whether the site's own registry runs; one that the site names is not ours to judge."""

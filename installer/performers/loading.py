@@ -70,7 +70,7 @@ class Loading:
         product = load_state(state_dir).products[action.product]
         kept = list_kept(state_dir, action.product)
         oldest_first = sorted(kept, key=lambda ref: release_folder(state_dir, ref).stat().st_mtime)
-        for ref in surplus(oldest_first, (product.current, product.previous, product.base), action.keep):
+        for ref in surplus(oldest_first, product.needed, action.keep):
             shutil.rmtree(release_folder(state_dir, ref), ignore_errors=True)
 
     def _forget_product(self, action: act.ForgetProduct) -> None:

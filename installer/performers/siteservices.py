@@ -13,6 +13,7 @@ from installer.performers.host import Handlers, Host, Incoming, require
 from installer.registry.archive import EdgeImage as EdgeArchive
 from installer.registry.archive import ImageArchiveSink, kept_archive
 from installer.registry.bundled import BundledService, load_image
+from installer.registry.collect import collect
 from installer.site import BundledRegistry
 from installer.state import EdgeImage, load_state
 
@@ -31,6 +32,7 @@ class SiteServices:
             act.RenewRegistry: self._renew_registry,
             act.SettleRegistry: self._settle_registry,
             act.RemoveRegistry: self._remove_registry,
+            act.CollectRegistry: self._collect_registry,
             act.StartEdge: self._start_edge,
             act.RenewEdge: self._renew_edge,
             act.SettleEdge: self._settle_edge,
@@ -71,6 +73,11 @@ class SiteServices:
         kept = load_state(self._host.state_dir).registry
         if kept is not None:
             self._registry().start(self._archive(kept.name, kept))
+
+    def _collect_registry(self, action: act.CollectRegistry) -> None:
+        kept = load_state(self._host.state_dir).registry
+        if kept is not None:
+            collect(self._registry(), self._archive(kept.name, kept), frozenset(action.needed))
 
     def _remove_registry(self, _: act.RemoveRegistry) -> None:
         self._registry().remove()

@@ -40,6 +40,21 @@ def run_registry(
     )
 
 
+def collect_garbage(names: Names, image_id: str, folder: RegistryFolder, *, engine: str = ENGINE) -> Command:
+    """Let the registry's own program free what nothing links to, while no registry runs."""
+    return _docker(
+        engine,
+        *("run", "--rm", "--pull", "never", "--network", "none", "--log-driver", "none"),
+        *("--label", f"{LABEL_ROLE}=collector", "--label", f"{LABEL_SITE}={names.registry}"),
+        *("--user", f"{REGISTRY_UID}:{REGISTRY_UID}", "--cap-drop", "ALL", "--read-only"),
+        *("--security-opt", "no-new-privileges", "--env", "OTEL_TRACES_EXPORTER=none"),
+        _mount(folder.config, CONFIG_MOUNT, read_only=True),
+        _mount(folder.data, DATA_MOUNT, read_only=False),
+        *(image_id, "garbage-collect", f"{CONFIG_MOUNT}/config.yml"),
+        timeout=1800.0,
+    )
+
+
 def content(image_id: str, config_text: str) -> str:
     """What a container of this image and configuration is labelled with; it gives nothing of either away."""
     return hashlib.sha256(f"{image_id}\n{config_text}".encode()).hexdigest()[:32]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from installer.plan import Step
+from installer.sittingsteps import arm, unstage
 from installer.steps import Builder
 
 
 def blue_green(upgrade: Builder) -> tuple[Step, ...]:
     """Bring it in, start it beside the old one, look at it, switch, watch, let the old one go."""
     return (
+        *unstage(upgrade),
         *upgrade.open_registry(),
         *upgrade.bring_in(),
         *upgrade.open_front_door(),
@@ -18,6 +20,7 @@ def blue_green(upgrade: Builder) -> tuple[Step, ...]:
         upgrade.health(),
         upgrade.preview(),
         upgrade.smoke(),
+        *arm(upgrade),
         upgrade.switch(),
         upgrade.bake(),
         *upgrade.retire(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from installer.plan import Step
 from installer.rounds import Rounds
+from installer.sittingsteps import unstage
 from installer.steps import Builder
 from installer.strategy.bluegreen import blue_green
 
@@ -17,6 +18,7 @@ def rolling(upgrade: Builder) -> tuple[Step, ...]:
         return blue_green(upgrade)  # nobody is there whose place could be taken
     rounds = Rounds.of(upgrade)
     return (
+        *unstage(upgrade),
         *upgrade.open_registry(),
         *upgrade.bring_in(),
         *upgrade.open_front_door(),
