@@ -313,6 +313,13 @@ def trust_init(
     """Make root.json: who may sign releases, the installer and permits. Prints its fingerprint."""
     talk: Talk = context.obj
     roots = load_keys(root_key, _passphrase(passphrase_file, talk))
+    named = [*identities(release_identity), *identities(installer_identity)]
+    if named and sigstore_trusted_root is None:
+        raise SealiftError(
+            "root-invalid",
+            f"{named[0].identity} could never sign: this root names no Sigstore instance that vouches for identities",
+            hint="--sigstore-trusted-root FILE, as the instance's operators give it",
+        )
     plan = trust.RootPlan(
         release=[*_public(release_key or []), *identities(release_identity)],
         threshold=threshold,

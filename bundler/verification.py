@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from bundler.kit import PROGRAM
-from installer.bundle.archive import BundleReader, Head, locate_bundle
+from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.beside import (
     PROGRAM_PATH,
     PROGRAM_SIGNATURE,
@@ -24,7 +24,7 @@ from installer.bundle.digest import Digest
 from installer.bundle.keyless import OF_STRANGERS
 from installer.bundle.release import Release
 from installer.bundle.signature import parse_signature
-from installer.bundle.subject import claim_of
+from installer.bundle.subject import claim_of, claimed_signer
 from installer.bundle.trust import TrustPolicy
 from installer.bundle.verify import VerifiedRelease, check_content
 from installer.errors import SealiftError
@@ -140,15 +140,15 @@ def inspect_media(
         head, file_size = reader.head, reader.size
         verified = None if policy is None else verify_with_countersignatures(reader, policy, bundle, now=now)[0]
     release = Release.parse(head.release) if verified is None else verified.release
-    signers = _hints(head)
+    claims = {name: parse_signature(raw, name) for name, raw in sorted(head.signatures.items())}
     trusted = verified.signers if verified is not None else ()
     value: dict[str, object] = {
         "verified": False,
         "digest": str(Digest.of(head.release)),
         "size": file_size,
-        "signatures": [{"name": name, "key": key} for name, key in signers],
+        "signatures": [{"name": name, **claimed_signer(sign)} for name, sign in claims.items()],
         "signatures_hold": verified is not None,
-        "signers": [{"key": str(signer.key), "name": signer.name} for signer in trusted],
+        "signers": [signer.as_json() for signer in trusted],
         "release": release.model_dump(mode="json"),
     }
     rows = [
@@ -156,8 +156,12 @@ def inspect_media(
         ("digest", str(Digest.of(head.release))),
         ("created", f"{release.created} (a claim)"),
         ("file", size(file_size)),
-        *(("signed by", f"{signer.name} {signer.key}") for signer in trusted),
-        *(("claims to be signed by", f"{key} in {name}") for name, key in signers if verified is None),
+        *(("signed by", signer.line()) for signer in trusted),
+        *(
+            ("claims to be signed by", f"{claim_of(sign)} in {name}")
+            for name, sign in claims.items()
+            if verified is None
+        ),
         *(("service", _service(name, release)) for name in sorted(release.services)),
         *(
             ("entry point", f"{name}: {e.protocol} to {e.service}:{e.port}")
@@ -186,11 +190,6 @@ def _service(name: str, release: Release) -> str:
     service = release.services[name]
     kind = "stateful, one copy" if service.state == "shared" else f"{service.replicas} of it"
     return f"{name}: image {service.image}, {kind}"
-
-
-def _hints(head: Head) -> list[tuple[str, str]]:
-    """Signature files, and the keys that they say made them."""
-    return [(name, claim_of(parse_signature(raw, name))) for name, raw in sorted(head.signatures.items())]
 
 
 def _check_program(path: Path, release: Release) -> None:

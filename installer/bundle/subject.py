@@ -28,6 +28,14 @@ def claimed_subject(sign: KeylessSignature) -> tuple[str, str] | None:
         return None
 
 
+def claimed_signer(sign: SignatureFile) -> dict[str, str]:
+    """The same claim, for ``--json``: a key, or identity and issuer, or nothing."""
+    if isinstance(sign, KeySignature):
+        return {"key": str(Digest(sign.key_hint.hex()))}
+    subject = claimed_subject(sign)
+    return {"identity": subject[0], "issuer": subject[1]} if subject else {}
+
+
 def claim_of(sign: SignatureFile, *, short: bool = False) -> str:
     """Who a signature file says has made it, for people: the fingerprint of a key, or identity and issuer."""
     if isinstance(sign, KeySignature):
@@ -46,7 +54,7 @@ def subject_of(certificate: x509.Certificate) -> tuple[str, str]:
             for extension in certificate.extensions
             if extension.oid in (_ISSUER, _ISSUER_V2)
         }
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError) as error:
+    except Exception as error:  # hostile bytes again
         raise _refusal("it names nobody, or cannot be read") from error
     identities = [one.value for one in names if isinstance(one, x509.RFC822Name | x509.UniformResourceIdentifier)]
     if len(identities) != 1 or len(list(names)) != 1:

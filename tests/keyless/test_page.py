@@ -150,3 +150,18 @@ def test_cosign_and_we_judge_each_others_signatures_alike(timestamps: bool, tmp_
                 if verdict:
                     with pytest.raises(SealiftError):
                         judged((tmp_path / f"{file}.json").read_bytes(), root, Identity(IDENTITY, issuer, "x"))
+
+
+def test_auditors_verifier_counts_keys_and_says_what_it_did_not_judge(desk: Desk) -> None:
+    product(desk.folder)
+    write_key(desk.folder / "keys", "release")
+    (desk.folder / "release.pub").write_bytes(key("release").public_pem)
+    desk.do(
+        "bundle build v2.1.0 --installer manifests/lan-chat/install --identity-token-file token --key keys/release.key "
+        "--sigstore-config client-trust-config.json"
+    )
+    check = f"{sys.executable} {ROOT}/docs/audit/verify_bundle.py --key release.pub dist/lan-chat-v2.1.0/*.zst"
+    said = desk.do(check)
+    assert ", not judged: 1 by certificates (cosign can)" in said and "GOOD" in said
+    alone = desk.run(check.replace("release.pub", "keys/permit.pub"))
+    assert alone.returncode == 5

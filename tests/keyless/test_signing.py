@@ -184,6 +184,11 @@ def test_command_line_makes_a_root_and_a_release_by_an_identity(
     code, value = run(capsys, "build", "v2.1.0", *request)
     assert (code, value["signers"]) == (0, ["release-pipeline-vendor.example"])
     kit = value["kit"]
+    code, value = run(capsys, "inspect", kit)
+    name = "signatures/release-pipeline-vendor.example.sigstore.json"
+    claim = {"name": name, "identity": IDENTITY, "issuer": services.issuer}
+    assert (value["signatures"], value["signers"]) == ([claim], [])
+    assert run(capsys, "inspect", kit, "--trust", tmp_path / "root.json")[1]["signers"] == people
     code, value = run(capsys, "verify", kit, "--trust", tmp_path / "root.json")
     assert (code, value["signers"]) == (0, people)
     monkeypatch.setenv("SEALIFT_IDENTITY_TOKEN", services.token("colleague@vendor.example"))
