@@ -26,6 +26,7 @@ from bundler.keyless import Asked
 from bundler.program import build_program
 from bundler.program.signed import signatures_of
 from bundler.recipe import Program, Recipe, fill, find_manifest, load_recipe
+from bundler.registries import registry_settings
 from bundler.reuse import Reuse
 from bundler.sign import Passphrase, Signer, trusting
 from bundler.signers import open_signers
@@ -175,7 +176,8 @@ def build(request: Request, passphrase: Passphrase, talk: Talk) -> Built:
 def assembled(request: Request, the_draft: Draft, folder: Path, talk: Talk) -> Iterator[Assembly]:
     """The release, whose bytes can be read until the end of the block; ``folder`` takes the program and the spools."""
     program = _program(request, the_draft.platform, folder)
-    with open_sources(talk, folder, the_draft.recipe.registries, the_draft.base) as sources:
+    settings = registry_settings(the_draft.recipe, the_draft.base, os.environ)
+    with open_sources(talk, folder, settings) as sources:
         yield _assemble(the_draft, program, sources, talk)
 
 

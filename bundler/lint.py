@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from bundler.collect.content import read_whole
 from bundler.collect.files import CollectedFile
 from bundler.collect.images import Sources, open_sources
 from bundler.recipe import find_manifest, load_recipe
+from bundler.registries import registry_settings
 from installer.errors import SealiftError
 from installer.talk import Talk
 
@@ -44,7 +46,8 @@ def _problems(found: Draft, talk: Talk) -> Iterator[SealiftError]:
     """What is wrong with files, templates and images, one at a time."""
     files: list[CollectedFile] = []
     checks: list[Callable[[], None]] = [lambda: files.extend(collect_files(found, None))]
-    with open_sources(talk, None, found.recipe.registries, found.base) as sources:
+    settings = registry_settings(found.recipe, found.base, os.environ)
+    with open_sources(talk, None, settings) as sources:
         checks += [partial(_check_image, found, name, sources) for name in sorted(found.recipe.sources())]
         checks.append(lambda: files.extend(wished_charts(found, sources)))
         yield from _failures(checks)

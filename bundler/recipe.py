@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path as FilePath
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 import yaml
 from pydantic import Field, StringConstraints, ValidationError, model_validator
@@ -26,6 +26,7 @@ from installer.bundle.release import (
 from installer.errors import SealiftError
 from installer.registry.images import BESIDE
 
+_Model = TypeVar("_Model", bound=Closed)
 MANIFESTS: Final = "manifests"
 MANIFEST: Final = "release.yaml"
 EDGE_NAMES: Final = {"haproxy": "edge-haproxy", "registry": "edge-registry"}
@@ -239,10 +240,15 @@ def load_recipe(path: FilePath) -> Recipe:
 
 def parse_recipe(text: str, origin: str) -> Recipe:
     """Read the text of a manifest; ``origin`` names it in messages. Raises ``manifest-invalid`` (2)."""
+    return read_model(text, origin, Recipe)
+
+
+def read_model(text: str, origin: str, model: type[_Model]) -> _Model:
+    """Read YAML as ``model``. Raises ``manifest-invalid`` (2)."""
     try:
         value: Any = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader that refuses more
         # Through JSON, because the models are strict: a YAML list is a tuple there, a date never is.
-        return Recipe.model_validate_json(json.dumps(value))
+        return model.model_validate_json(json.dumps(value))
     except yaml.YAMLError as error:
         raise _invalid(origin, f"not YAML: {error}", "mind the indentation, and quote values with : or {{") from error
     except ValidationError as error:

@@ -84,11 +84,11 @@ class Sources:
 
 @contextmanager
 def open_sources(
-    talk: Talk, folder: Path | None, settings: Mapping[str, RegistrySettings] | None = None, base: Path = Path()
+    talk: Talk, folder: Path | None, settings: Mapping[str, RegistrySettings] | None = None
 ) -> Iterator[Sources]:
     """Sources of images; what has to be spooled goes to the disk of ``folder`` (None: the temporary folder).
 
-    ``settings`` say how registries are reached; paths in them are relative to ``base``.
+    ``settings`` say how registries are reached.
     """
     with ExitStack() as closing:
         spool = Spool(folder, talk)
@@ -98,7 +98,7 @@ def open_sources(
         def registries() -> Registries:
             from bundler.collect.registry.store import Registries
 
-            made = Registries(settings or {}, base, talk)
+            made = Registries(settings or {}, talk)
             closing.callback(made.close)
             return made
 

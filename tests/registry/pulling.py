@@ -59,7 +59,6 @@ class Pull:
     """One run of taking images; ``settings`` as in a manifest."""
 
     settings: Mapping[str, dict[str, Any]] = field(default_factory=dict)
-    base: Path = Path()
     patience: Patience = QUICK
     heard: io.StringIO = field(default_factory=io.StringIO)
 
@@ -67,7 +66,7 @@ class Pull:
         settings = {
             host: RegistrySettings.model_validate_json(json.dumps(value)) for host, value in self.settings.items()
         }
-        registries = Registries(settings, self.base, Talk(err=self.heard), self.patience)
+        registries = Registries(settings, Talk(err=self.heard), self.patience)
         return registries.repository(Reference.parse(reference))
 
     def take(self, reference: str, **changes: Any) -> CollectedImage:

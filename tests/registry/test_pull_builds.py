@@ -47,9 +47,14 @@ def environment(root: Path) -> dict[str, str]:
     return kept | own
 
 
-def run(root: Path, *words: str) -> tuple[int, dict[str, Any], str]:
+def run(root: Path, *words: str, **more: str) -> tuple[int, dict[str, Any], str]:
     done = subprocess.run(
-        [*COMMAND, *words, "--json"], cwd=root, env=environment(root), capture_output=True, text=True, timeout=120
+        [*COMMAND, *words, "--json"],
+        cwd=root,
+        env=environment(root) | more,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     return done.returncode, json.loads(done.stdout), done.stderr
 
@@ -111,6 +116,22 @@ def test_mirrors_of_the_manifest_are_used(pushed: Pushed, registry: Distribution
     take_from(product, "hub.example", registries={"hub.example": {"mirrors": [registry.address.host]}})
     code, _, talk = run(product, *BUILD)
     assert code == 0, talk
+
+
+def test_file_of_this_machine_wins_over_the_manifest(
+    pushed: Pushed, registry: Distribution, product: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_from(product, "hub.example", registries={"hub.example": {"mirrors": ["127.0.0.1:1"]}})
+    own = product / "registries.yaml"
+    own.write_text(f"registries: {{hub.example: {{mirrors: ['{registry.address.host}']}}}}\n")
+    code, _, talk = run(product, *BUILD, SEALIFT_REGISTRIES=str(own))
+    assert code == 0, talk
+    own.write_text("registries: {hub.example: {insecure: true}}\n")
+    code, value, _ = run(product, "lint", SEALIFT_REGISTRIES=str(own))
+    assert (code, value["error"]["id"]) == (2, "manifest-invalid")
+    own.unlink()
+    code, value, _ = run(product, "lint", SEALIFT_REGISTRIES=str(own))
+    assert (code, value["error"]["id"]) == (2, "input-missing")
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])

@@ -90,7 +90,7 @@ def chart(tmp_path: Path) -> Path:
 
 def collected(base: Path, **place: str) -> list[CollectedFile]:
     chart = Chart.model_validate_json(json.dumps(place))
-    registries = Registries({}, base, Talk(quiet=True), QUICK)
+    registries = Registries({}, Talk(quiet=True), QUICK)
     return list(collect_charts([chart], base, lambda: registries))
 
 

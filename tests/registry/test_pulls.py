@@ -174,6 +174,15 @@ def test_other_refusals_are_named(pushed: Pushed, before: Any) -> None:
     assert refused(f"{host}/acme/web:1").id == "registry-refused"
 
 
+def test_old_schema_1_is_refused_with_the_way_out(pushed: Pushed, before: Any) -> None:
+    body = b'{"schemaVersion":1,"fsLayers":[],"history":[]}'
+    headers = {"Content-Type": "application/vnd.docker.distribution.manifest.v1+prettyjws"}
+    _, host = before(Fault("GET", "/manifests/1", "200", 1, headers | {"Content-Length": str(len(body))}, body))
+    error = refused(f"{host}/acme/web:1")
+    assert error.id == "source-unsupported"
+    assert "schema 1" in error.message
+
+
 def test_altered_manifest_is_refused(pushed: Pushed, before: Any) -> None:
     _, host = before(Fault("GET", "/manifests/sha256:", "altered", 1))
     assert refused(f"{host}/acme/web:1").id == "digest-mismatch"
@@ -238,7 +247,7 @@ def test_private_authority_is_trusted_where_the_manifest_names_it(
     secure: tuple[Distribution, Pushed], authority: Authority
 ) -> None:
     registry, pushed = secure
-    pull = Pull({registry.address.host: {"ca": authority.certificate.name}}, base=authority.certificate.parent)
+    pull = Pull({registry.address.host: {"ca": str(authority.certificate)}})
     assert pull.read(f"{registry.address.host}/acme/web:1").image.digest == pushed.digests["amd64"]
 
 
@@ -253,6 +262,25 @@ def test_private_authority_is_trusted_where_the_engine_trusts_it(
     Pull().read(f"{registry.address.host}/acme/web:1")
 
 
+def test_shows_the_certificate_that_the_engine_would_show(
+    start_registry: Start, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = {"certificate": str(authority.server), "key": str(authority.key)}
+    registry = start_registry(
+        {"http": {"tls": {**ours, "clientcas": [str(authority.certificate)]}}}, ca=authority.certificate
+    )
+    folder = tmp_path / "certs.d" / registry.address.host
+    folder.mkdir(parents=True)
+    (folder / "ca.crt").write_bytes(authority.certificate.read_bytes())
+    monkeypatch.setattr("bundler.collect.registry.hosts.CERTS_D", (tmp_path / "certs.d",))
+    assert refused(f"{registry.address.host}/acme/web:1").id == "registry-unreachable"
+    (folder / "ours.cert").write_bytes(authority.server.read_bytes())
+    (folder / "ours.key").write_bytes(authority.key.read_bytes())
+    assert refused(f"{registry.address.host}/acme/web:1").id == "image-not-found"
+    (folder / "ours.key").unlink()
+    assert refused(f"{registry.address.host}/acme/web:1").id == "certificate-missing"
+
+
 def test_certificate_that_nobody_vouches_for_is_refused_on_loopback_too(
     secure: tuple[Distribution, Pushed],
 ) -> None:
@@ -265,7 +293,7 @@ def test_certificate_that_nobody_vouches_for_is_refused_on_loopback_too(
 def test_authority_that_is_none_is_refused(secure: tuple[Distribution, Pushed], tmp_path: Path) -> None:
     (tmp_path / "empty.pem").write_text("")
     for name in ("empty.pem", "nowhere.pem"):
-        pull = Pull({secure[0].address.host: {"ca": name}}, base=tmp_path)
+        pull = Pull({secure[0].address.host: {"ca": str(tmp_path / name)}})
         assert refused(f"{secure[0].address.host}/acme/web:1", pull).id == "certificate-missing"
 
 

@@ -26,6 +26,16 @@ from installer.bundle.digest import Digest
 from installer.errors import SealiftError
 
 _ACCEPT: Final = ", ".join((*INDEXES, *MANIFESTS, "application/vnd.docker.distribution.manifest.v1+prettyjws"))
+_NO_TLS: Final = frozenset(
+    {
+        "WRONG_VERSION_NUMBER",
+        "RECORD_LAYER_FAILURE",
+        "UNKNOWN_PROTOCOL",
+        "PACKET_LENGTH_TOO_LONG",
+        "UNEXPECTED_EOF_WHILE_READING",
+    }
+)
+"""What OpenSSL says of an answer that is no TLS."""
 
 
 @dataclass(frozen=True)
@@ -227,12 +237,12 @@ class RepositoryClient(Registry):  # type: ignore[misc]
 
 
 def _speaks_no_tls(endpoint: Endpoint) -> bool:
-    """Whether what listens there answers TLS with something else. A certificate that does not hold is TLS."""
+    """Whether what listens there answers TLS with something else. Bad certificates and alerts are TLS."""
     probe = Session(endpoint.tls(), Patience(connect=5, answer=5, retries=0))
     try:
         probe.request("GET", f"https://{endpoint.address}/v2/", stream=True).close()
     except requests.exceptions.SSLError as error:
-        return not isinstance(_cause(error), ssl.SSLCertVerificationError)
+        return getattr(_cause(error), "reason", "") in _NO_TLS
     except requests.exceptions.ConnectionError as error:
         return not isinstance(_cause(error), ConnectionRefusedError)
     except requests.exceptions.RequestException:

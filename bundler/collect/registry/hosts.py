@@ -67,7 +67,14 @@ class Endpoint:
                 ) from error
         for folder in self._folders():
             for certificate in sorted(folder.glob("*.cert")):
-                context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+                try:
+                    context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+                except OSError as error:
+                    raise SealiftError(
+                        "certificate-missing",
+                        f"cannot show the certificate {certificate} to {self.host}: it or its key cannot be read",
+                        hint=f"put both there, as {certificate.stem}.cert and {certificate.stem}.key",
+                    ) from error
         return context
 
     def _authorities(self) -> Iterator[Path]:
@@ -80,13 +87,13 @@ class Endpoint:
         yield from (folder / self.host for folder in CERTS_D if (folder / self.host).is_dir())
 
 
-def endpoints(host: str, settings: Mapping[str, RegistrySettings], base: Path) -> list[Endpoint]:
-    """Where ``host`` is asked, in order: its mirrors, then itself. ``ca`` is relative to ``base``."""
+def endpoints(host: str, settings: Mapping[str, RegistrySettings]) -> list[Endpoint]:
+    """Where ``host`` is asked, in order: its mirrors, then itself."""
 
     def endpoint(place: str) -> Endpoint:
         name, _, prefix = place.partition("/")
         own = settings.get(name, RegistrySettings())
-        return Endpoint(name, prefix, own.plain_http, base / own.ca if own.ca else None)
+        return Endpoint(name, prefix, own.plain_http, Path(own.ca) if own.ca else None)
 
     mirrors = settings[host].mirrors if host in settings else ()
     return [*(endpoint(mirror) for mirror in mirrors), endpoint(host)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final, TypeVar
 
 from bundler.collect.content import Bytes, Content
@@ -26,10 +25,9 @@ _Found = TypeVar("_Found")
 
 @dataclass
 class Registries:
-    """The registries of one run. ``base`` is the folder of the manifest that ``settings`` come from."""
+    """The registries of one run."""
 
     settings: Mapping[str, RegistrySettings]
-    base: Path
     talk: Talk
     patience: Patience = field(default_factory=Patience)
     _connections: dict[Endpoint, Connection] = field(default_factory=dict)
@@ -38,7 +36,7 @@ class Registries:
     def repository(self, reference: Reference) -> RemoteStore:
         """The repository of ``reference``, the same one each time; nothing is asked yet."""
         if reference not in self._stores:
-            places = endpoints(reference.host, self.settings, self.base)
+            places = endpoints(reference.host, self.settings)
             self._stores[reference] = RemoteStore(reference, places, self)
         return self._stores[reference]
 
