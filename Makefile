@@ -1,6 +1,6 @@
 # Debian 12 with git, make and python3 is enough; `make setup` gets the rest. `make` alone shows this list.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint reproducible mutation fuzz kills lock clean
+.PHONY: help setup demo test lint reproducible mutation fuzz bench kills lock clean
 # One run at a time: the recipes share the engine and the environment.
 .NOTPARALLEL:
 
@@ -34,6 +34,9 @@ mutation: setup ## change the verifier in small ways and ask whether a test noti
 fuzz: setup ## coverage-guided fuzzing of all that reads hostile bytes, 10 minutes (FUZZ_SECONDS=600)
 	@$(bin)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r tests/fuzz/requirements.txt
 	@$(bin)/python -m tests.fuzz.fuzz --seconds $(or $(FUZZ_SECONDS),600)
+
+bench: setup ## the table of docs/performance.md, ours beside the stock tools (SCALE=1, RUNS=3, HUGE=40: GB of the largest bundle)
+	@$(bin)/python -m tests.bench --scale $(or $(SCALE),1) --runs $(or $(RUNS),3) --huge $(or $(HUGE),40)
 
 kills: setup ## kill a build at drawn system calls that change something, and build again (KILLS=100, SEED=6)
 	@KILLS=$(or $(KILLS),100) SEED=$(or $(SEED),6) $(bin)/python -m pytest -q -p no:cacheprovider tests/e2e/test_build_killed.py

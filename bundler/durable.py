@@ -1,12 +1,16 @@
-"""Files that are written once and never over another."""
+"""Files that are written once and never over another, and what an interrupted build leaves of them."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 from installer.durable import sync_folder
-from installer.errors import SealiftError
+from installer.errors import ExitCode, SealiftError
+
+PARTIAL: Final = ".partial"
+"""Ends the names of files and folders that are not complete."""
 
 
 def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -21,3 +25,10 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         file.flush()
         os.fsync(file.fileno())
     sync_folder(path.parent)
+
+
+def goes_on(error: BaseException) -> bool:
+    """Whether what is there of a bundle helps the next build: after a kill, or a source that did not answer."""
+    return isinstance(error, KeyboardInterrupt) or (
+        isinstance(error, SealiftError) and error.exit_code is ExitCode.SERVICE
+    )

@@ -15,9 +15,8 @@ from pathlib import Path
 from shlex import quote
 from typing import Final
 
-from bundler.durable import write_new
+from bundler.durable import PARTIAL, goes_on, write_new
 from bundler.sign import Signer
-from bundler.write import PARTIAL, goes_on
 from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.parts import part_name
 from installer.bundle.release import Release

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bundler.assemble import Assembly, Part
+from bundler.durable import PARTIAL, goes_on
 from bundler.press import Hashed, Press, default_jobs
 from bundler.reuse import Earlier, Reuse, mark_encoder
 from installer.bundle.archive import PACKING_MEMBER, RELEASE_MEMBER, ArchiveWriter
@@ -19,9 +20,7 @@ from installer.bundle.lanes import Lane, Lanes
 from installer.bundle.packing import Packing
 from installer.bundle.release import Descriptor, File
 from installer.durable import sync_folder
-from installer.errors import ExitCode, SealiftError
-
-PARTIAL = ".partial"
+from installer.errors import SealiftError
 
 
 @dataclass(frozen=True)
@@ -115,13 +114,6 @@ class Writer:
                 chunks = _checked(name, member, part.content.chunks(), done.advance)
                 archive.member(name, member.size, chunks, mode=mode, compressed=part.packed)
         archive.close()
-
-
-def goes_on(error: BaseException) -> bool:
-    """Whether what is there of a bundle helps the next build: after a kill, or a source that did not answer."""
-    return isinstance(error, KeyboardInterrupt) or (
-        isinstance(error, SealiftError) and error.exit_code is ExitCode.SERVICE
-    )
 
 
 @dataclass

@@ -15,8 +15,8 @@ import pytest
 from bundler import build as building
 from bundler import press
 from bundler.build import Request, build
+from bundler.durable import PARTIAL
 from bundler.sign import generate, load_keys
-from bundler.write import PARTIAL
 from installer.errors import SealiftError
 from installer.talk import Talk
 from tests.unit.bundler.faults import Faults, injected, killed_at

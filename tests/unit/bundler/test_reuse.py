@@ -14,9 +14,10 @@ from bundler import reuse as reusing
 from bundler.assemble import Assembly
 from bundler.build import Request, assembled, build, draft
 from bundler.collect.content import Content
+from bundler.durable import PARTIAL
 from bundler.reuse import ENCODER, Earlier, Reuse
 from bundler.sign import generate
-from bundler.write import PARTIAL, Writer
+from bundler.write import Writer
 from installer.bundle.archive import BundleReader
 from installer.bundle.frames import Frame
 from installer.errors import SealiftError
