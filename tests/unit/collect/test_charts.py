@@ -241,6 +241,10 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "", size: int
         archive(member("web/a", tarfile.CHRTYPE)),
         archive(member("web/a", tarfile.FIFOTYPE)),
     ],
+    ids=[
+        *("empty", "no-gzip", "no-tar", "cut", "climbing", "absolute", "beside", "twice", "spelled-twice"),
+        *("symlink", "hardlink", "device", "pipe"),
+    ],
 )
 def test_refuses_hostile_archives(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "a.tgz").write_bytes(raw)
