@@ -7,7 +7,16 @@ import json
 import pytest
 
 from installer.registry.address import RegistryAddress
-from installer.registry.images import Needs, bytes_needed, keep_tag, product_images, relocate
+from installer.registry.images import (
+    Needs,
+    beside,
+    bytes_needed,
+    keep_tag,
+    keep_tags,
+    product_images,
+    relocate,
+    repository_of,
+)
 
 from .cargo import Cargo, Picture, digest, layer
 
@@ -71,6 +80,33 @@ def test_relocation_keeps_every_digest(cargo: Cargo) -> None:
     address = RegistryAddress.parse("https://registry.site/ward")
     for name, reference in relocate(cargo.release, address).items():
         assert reference == f"registry.site:443/ward/lan-chat/{name}@{cargo.release.image(name).digest}"
+
+
+def test_what_lies_beside_an_image_goes_into_its_repository_under_its_own_tag(cargo: Cargo) -> None:
+    address = RegistryAddress.parse("https://registry.site/ward")
+    tag = f"sha256-{'0' * 64}.sig"
+    gateway = cargo.release.image("gateway")
+    signature = gateway.model_copy(update={"name": "beside-1", "reference": f"gateway:{tag}"})
+    release = cargo.release.model_copy(update={"images": (signature, *cargo.release.images)})
+    assert beside(signature) == ("gateway", tag)
+    assert repository_of(release, signature, address) == "ward/lan-chat/gateway"
+    assert keep_tags(release, signature)[signature.digest] == tag
+    assert set(relocate(release, address)) == {"gateway", "store"}
+    assert signature in product_images(release)
+
+
+@pytest.mark.parametrize(
+    ("name", "reference"),
+    [
+        ("web", f"gateway:sha256-{'0' * 64}.sig"),
+        ("beside-1", "gateway:1.0"),
+        ("beside-1", f"host/gateway:sha256-{'0' * 64}"),
+        ("beside-1", f"gateway:sha256-{'0' * 63}"),
+    ],
+)
+def test_an_ordinary_image_lies_beside_none(cargo: Cargo, name: str, reference: str) -> None:
+    image = cargo.release.image("gateway").model_copy(update={"name": name, "reference": reference})
+    assert beside(image) is None
 
 
 def test_the_longest_names_still_make_a_tag(cargo: Cargo) -> None:

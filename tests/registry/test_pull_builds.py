@@ -78,6 +78,19 @@ def test_builds_from_a_registry_and_the_bundle_verifies(pushed: Pushed, registry
     assert len(registry.requests("GET", pushed.digests["large"])) == 1
 
 
+def test_build_again_pulls_nothing_that_an_earlier_bundle_holds(
+    pushed: Pushed, registry: Distribution, product: Path, tmp_path: Path
+) -> None:
+    take_from(product, registry.address.host)
+    assert run(product, *BUILD)[0] == 0
+    newer = Pushed.make(tmp_path / "newer", b"one small layer more")
+    newer.push(f"{registry.address.host}/acme/web:2.1.0")
+    code, _, talk = run(product, *BUILD, "--force")
+    assert code == 0, talk
+    assert len(registry.requests("GET", pushed.digests["large"])) == 1
+    assert finished(product) == ["board-v2.1.0"]
+
+
 def test_lint_pulls_no_layer_and_names_a_wrong_pin(pushed: Pushed, registry: Distribution, product: Path) -> None:
     take_from(product, registry.address.host)
     code, value, talk = run(product, "lint")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from docker import DockerClient
 
 from bundler.build import Built, Request, build
 from bundler.sign import generate
@@ -151,6 +152,20 @@ def test_signature_over_an_index_holds_where_the_index_is_kept(
     image = load(made, key, site)
     assert image.endswith(pushed.digests["index"])
     assert cosign.accepts(image)
+
+
+def test_engine_pulls_a_kept_index_by_its_digest(
+    pushed: Pushed, registry: Distribution, start_registry: Start, cosign: Cosign, at_home: Path, engine: DockerClient
+) -> None:
+    cosign.sign(f"{registry.address.host}/acme/web@{pushed.digests['index']}", *NO_LOG)
+    made, key = built(at_home, registry, "keep")
+    image = load(made, key, start_registry())
+    found = engine.images.pull(image)
+    try:
+        assert found.attrs["Architecture"] == "amd64"
+        assert image in found.attrs["RepoDigests"]
+    finally:
+        engine.images.remove(image)
 
 
 def test_image_without_signatures_is_refused_where_they_are_asked_for(
