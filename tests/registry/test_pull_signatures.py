@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -176,9 +177,14 @@ def test_image_without_signatures_is_refused_where_they_are_asked_for(
     assert caught.value.id == "signature-not-found"
 
 
-def test_layout_lists_images_alone(pushed: Pushed, registry: Distribution, cosign: Cosign, at_home: Path) -> None:
+def test_layout_lists_images_alone_and_the_auditors_verifier_agrees(
+    pushed: Pushed, registry: Distribution, cosign: Cosign, at_home: Path, repository: Path
+) -> None:
     cosign.sign(f"{registry.address.host}/acme/web@{pushed.digests['amd64']}", *NO_LOG)
-    made, _ = built(at_home, registry)
+    made, key = built(at_home, registry)
+    audit = [sys.executable, repository / "docs/audit/verify_bundle.py", "--key", key, made.bundle]
+    judged = subprocess.run(audit, capture_output=True, text=True)
+    assert judged.returncode == 0, judged.stderr
     done = subprocess.run(["tar", "--zstd", "-xOf", made.bundle, "index.json"], capture_output=True, check=True)
     assert len(json.loads(done.stdout)["manifests"]) == 3
 
