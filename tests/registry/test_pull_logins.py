@@ -18,6 +18,7 @@ from installer.errors import SealiftError
 from installer.registry.login import Login
 
 from .authority import Authority
+from .cargo import MIB
 from .conftest import LOGIN, Distribution, Start
 from .doubtful import Fault, Proxy, TokenService, serving
 from .pulling import QUICK, Pull, Pushed, content, docker_config
@@ -248,6 +249,31 @@ def test_no_password_goes_to_a_token_service_without_tls(config: Any) -> None:
         host = proxy.url.removeprefix("http://")
         config(host, LOGIN)
         assert refused(host).id == "registry-refused"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"[]", b"{}", b'{"token": 5}', b'{"token": "a\\nb"}', b'{"token": null, "access_token": ""}', b" " * 5 * MIB],
+    ids=lambda one: str(len(one)),
+)
+def test_token_service_that_gives_no_token_is_refused(config: Any, answer: bytes) -> None:
+    with serving(proxy := Proxy("127.0.0.1:1", [])):
+        host = proxy.url.removeprefix("http://")
+        config(host, LOGIN)
+        challenge = {"WWW-Authenticate": f'Bearer realm="{proxy.url}/token",service="shelf",scope="x"'}
+        length = {"Content-Length": str(len(answer))}
+        proxy.faults += [Fault("GET", "/v2/", "401", 9, challenge), Fault("GET", "/token", "200", 9, length, answer)]
+        assert refused(host).id == "registry-login"
+
+
+def test_token_service_that_is_away_is_named(config: Any) -> None:
+    challenge = {"WWW-Authenticate": 'Bearer realm="https://127.0.0.1:1/token",service="shelf"'}
+    with serving(proxy := Proxy("127.0.0.1:1", [Fault("GET", "/v2/", "401", 9, challenge)])):
+        host = proxy.url.removeprefix("http://")
+        error = refused(host)
+    assert error.id == "registry-unreachable"
+    assert "token service" in error.message
+    assert "127.0.0.1:1 " in error.hint
 
 
 def test_plain_http_is_spoken_only_where_it_is_asked_for() -> None:

@@ -182,7 +182,7 @@ def test_layout_lists_images_alone_and_the_auditors_verifier_agrees(
 ) -> None:
     cosign.sign(f"{registry.address.host}/acme/web@{pushed.digests['amd64']}", *NO_LOG)
     made, key = built(at_home, registry)
-    audit = [sys.executable, repository / "docs/audit/verify_bundle.py", "--key", key, made.bundle]
+    audit: list[str | Path] = [sys.executable, repository / "docs/audit/verify_bundle.py", "--key", key, made.bundle]
     judged = subprocess.run(audit, capture_output=True, text=True)
     assert judged.returncode == 0, judged.stderr
     done = subprocess.run(["tar", "--zstd", "-xOf", made.bundle, "index.json"], capture_output=True, check=True)

@@ -113,6 +113,14 @@ class Login(TokenAuth):  # type: ignore[misc]
                 self.token = self._exchanged(offer)
             else:
                 super().authenticate_request(original, {})
+        except requests.exceptions.JSONDecodeError:
+            self.token = None
+        except requests.exceptions.RequestException:
+            raise SealiftError(
+                "registry-unreachable",
+                f"the token service of the registry {self._endpoint.host} cannot be reached",
+                hint=f"is {urlsplit(offer['realm']).netloc} running, and its certificate good?",
+            ) from None
         except (ValueError, KeyError, AttributeError, TypeError):
             self.token = None
         if not isinstance(self.token, str) or not self.token.isprintable():

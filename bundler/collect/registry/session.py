@@ -22,6 +22,7 @@ from installer.registry.address import is_loopback
 
 BUSY: Final = frozenset({429, 500, 502, 503, 504})
 _REDIRECTS: Final = 5
+_MAX_WHOLE: Final = 1024 * 1024
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -61,13 +62,17 @@ class Session(requests.Session):
 
     def request(self, method: Any, url: Any, **options: Any) -> requests.Response:  # type: ignore[override]
         """As :meth:`requests.Session.request`, under the rules above."""
-        options |= {"allow_redirects": False, "timeout": (self._patience.connect, self._patience.answer)}
+        whole = not options.get("stream")
+        times = (self._patience.connect, self._patience.answer)
+        options |= {"allow_redirects": False, "timeout": times, "stream": True}
         for _ in range(_REDIRECTS):
             if is_loopback(urlsplit(url).hostname or ""):
                 options["proxies"] = {"http": None, "https": None}
             answer = super().request(method, url, **options)
             target = self.get_redirect_target(answer)
             if target is None or method not in ("GET", "HEAD"):
+                if whole:  # what a token service says is taken into memory, but not whatever it says
+                    answer._content = answer.raw.read(_MAX_WHOLE, decode_content=True)
                 return answer
             answer.close()
             target = urljoin(url, target)
