@@ -135,7 +135,7 @@ class Campaign:
     def _in_child(self, arguments: Sequence[str], points: Points, writer: int) -> None:
         code, seen = 99, set[frozenset[str]]()
         if points.strike is None:
-            points, seen = self._looking()
+            points.look = lambda: seen.add(served(self.state, PRODUCT))
         try:
             log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             os.dup2(log, 1)

@@ -80,11 +80,14 @@ def below(root: Path) -> Callable[[str, tuple[Any, ...]], bool]:
     def counts(call: str, arguments: tuple[Any, ...]) -> bool:
         if call not in ("write", "fsync", "rename"):
             return False
-        what = arguments[0]
-        place = str(Path(f"/proc/self/fd/{what}").readlink()) if isinstance(what, int) else str(what)
-        return f"{place}/".startswith(stem)
+        return f"{place_of(arguments[0])}/".startswith(stem)
 
     return counts
+
+
+def place_of(what: Any) -> str:
+    """The path of what a call is about, which it may name by a descriptor."""
+    return str(Path(f"/proc/self/fd/{what}").readlink()) if isinstance(what, int) else str(what)
 
 
 @contextmanager
