@@ -81,6 +81,11 @@ CASES: dict[str, tuple[Callable[[Value], object], str]] = {
         entry(lambda v: v["kindVersion"].update(version="0.0.3")),
         "signature-log-entry",
     ),
+    "an entry of an unknown version without a promise": (
+        entry(lambda v: (v["kindVersion"].update(version="0.0.3"), v.pop("inclusionPromise"))),
+        "signature-log-entry",
+    ),
+    "an empty certificate": (material(lambda v: v.update(certificate={"rawBytes": ""})), "signature-base64"),
     "a kind that is a list": (entry(lambda v: v["kindVersion"].update(kind=[])), "signature-log-entry"),
     "an index as a number": (entry(lambda v: v.update(logIndex=2)), "signature-log-entry"),
     "an index with a zero before it": (entry(lambda v: v.update(logIndex="02")), "signature-log-entry"),

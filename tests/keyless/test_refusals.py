@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from installer.bundle.signers import Identity
@@ -99,6 +99,7 @@ def certified(instance: Instance, **more: Any) -> Signed:
     [
         ({"names": (name(IDENTITY), name("mallory@vendor.example"))}, "signature-certificate"),
         ({"names": (x509.DNSName("vendor.example"),)}, "signature-certificate"),
+        ({"names": (name(IDENTITY), x509.DNSName("vendor.example"))}, "signature-certificate"),
         ({"names": ()}, "signature-certificate"),
         ({"issuer": None}, "signature-certificate"),
         ({"issuer": "https://login.mallory.example", "issuer_v2": ISSUER}, "signature-certificate"),
@@ -110,8 +111,8 @@ def test_refuses_a_certificate_that_does_not_say_who(instance: Instance, more: A
     assert refused(certified(instance, **more), root_of(instance)) == error_id
 
 
-def test_refuses_a_certificate_for_another_kind_of_key(instance: Instance) -> None:
-    other = ec.generate_private_key(ec.SECP384R1())
+@pytest.mark.parametrize("other", [ec.generate_private_key(ec.SECP384R1()), ed25519.Ed25519PrivateKey.generate()])
+def test_refuses_a_certificate_for_another_kind_of_key(instance: Instance, other: Any) -> None:
     made = instance.sign(PAYLOAD)
     made = with_certificate(instance, made, instance.certify(other.public_key()))
     assert refused(made, root_of(instance)) == "signature-certificate"
