@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from bundler.build import Built, Request, build
-from bundler.sign import generate
+from bundler.program.signed import sign_program
+from bundler.sign import generate, load_key
 from installer.talk import Talk
 from tests.unit.bundler.layouts import make_product
 
@@ -119,13 +120,49 @@ def test_openssl_refuses_an_altered_statement(unpacked: Path, keys: Path, tmp_pa
     fails(*verify, str(tmp_path / "altered"))
 
 
-@pytest.mark.parametrize("section", ["1. Before the first time", "4. Check the release"])
-def test_commands_of_the_operators_page_work_as_they_stand(
-    built: Built, keys: Path, tmp_path: Path, section: str
+@pytest.fixture(scope="module")
+def built_by_several(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> Built:
+    """Two sign the release; its program was signed before, by the key for programs."""
+    root = tmp_path_factory.mktemp("several")
+    installer = make_product(root).parent / "install"
+    generate(keys, "second", "word")
+    generate(keys, "installer", "word")
+    sign_program(installer, [load_key(keys / "installer.key", lambda _: "word")])
+    both = (keys / "second.key", keys / "release.key")
+    request = Request("v2.1.0", root, keys=both, installer=installer, output=root / "out")
+    return build(request, lambda _: "word", Talk(quiet=True))
+
+
+@pytest.mark.parametrize("by", ["built", "built_by_several"])
+def test_commands_of_our_readme_work_as_they_stand(
+    request: pytest.FixtureRequest, by: str, keys: Path, tmp_path: Path
 ) -> None:
     stick = tmp_path / "stick"
-    shutil.copytree(built.kit, stick)
+    shutil.copytree(request.getfixturevalue(by).kit, stick)
     shutil.copy(keys / "release.pub", stick / "release.pub")
+    page = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    section = page[page.index("## Check a stick without us") :]
+    commands = section.split("```sh\n", 1)[1].split("```", 1)[0]
+    assert "openssl" in commands and "cosign" in commands
+    done = run("sh", "-euc", commands, cwd=stick, home=tmp_path)
+    assert done.stdout.count("Verified OK") + done.stderr.count("Verified OK") == 2
+
+
+@pytest.mark.parametrize(
+    ("by", "section", "key"),
+    [
+        ("built", "1. Before the first time", "release.pub"),
+        ("built", "4. Check the release", "release.pub"),
+        ("built_by_several", "1. Before the first time", "installer.pub"),
+        ("built_by_several", "4. Check the release", "release.pub"),
+    ],
+)
+def test_commands_of_the_operators_page_work_as_they_stand(
+    request: pytest.FixtureRequest, by: str, section: str, key: str, keys: Path, tmp_path: Path
+) -> None:
+    stick = tmp_path / "stick"
+    shutil.copytree(request.getfixturevalue(by).kit, stick)
+    shutil.copy(keys / key, stick / key)
     page = (stick / "README.txt").read_text()
     text = page[page.index(section) :]
     text = re.split(r"\n\n\n", text, maxsplit=1)[0]
