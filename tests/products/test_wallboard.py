@@ -75,11 +75,6 @@ def test_lint_has_nothing_to_refuse(wallboard: Wallboard) -> None:
     assert wallboard.bundle("lint") == {"valid": True, "product": "wallboard", "version": "1.1.0"}
 
 
-@pytest.fixture(scope="module")
-def kits(wallboard: Wallboard) -> dict[str, Path]:
-    return {version: wallboard.build(version) for version in ("1.0.0", "1.1.0")}
-
-
 def test_both_releases_are_signed_and_whole(wallboard: Wallboard, kits: dict[str, Path]) -> None:
     for version, kit in kits.items():
         checked = wallboard.bundle("verify", str(kit), "--trust", "keys/root.json")
