@@ -13,14 +13,20 @@ import subprocess
 import sys
 import tarfile
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
+from bundler.build import Request, build
 from bundler.collect.layout import MANIFEST
+from bundler.sign import generate
+from bundler.trust import NamedKey, RootPlan, make_root
+from installer.talk import Talk
 from tests.unit.bundler.layouts import CONFIG, TAR, LayoutMaker
 
 REPOSITORY: Final = Path(__file__).resolve().parents[3]
+EXPIRES: Final = datetime(2036, 1, 1, tzinfo=UTC)
 SERVE: Final = "exec /bin/busybox httpd -f -p 3000 -h /www"
 """What the container runs where a release does not say otherwise."""
 EDGE: Final = """\
@@ -89,16 +95,15 @@ class Vendor:
         """Make two release keys and three roots: ours, one for another product, one of a stranger."""
         vendor = cls(root)
         (root / "install").write_text("#!/bin/sh\nexit 0\n")
-        for name in ("release", "root", "stranger"):
-            vendor.bundle("keygen", "--out", "keys", "--name", name)
+        made = {name: generate(root / "keys", name, "word")[0] for name in ("release", "root", "stranger")}
         for name, key, product in (
             ("ours", "release", "board"),
             ("any", "release", "*"),
             ("other-product", "release", "lunchroom"),
             ("stranger", "stranger", "board"),
         ):
-            keys = ("--root-key", "keys/root.key", "--release-key", f"keys/{key}.pub")
-            vendor.bundle("trust", "init", *keys, "--product", product, "--out", f"keys/{name}.json")
+            plan = RootPlan([NamedKey(made[key].spki, key)], product=product)
+            (root / f"keys/{name}.json").write_bytes(make_root(plan, [made["root"]], EXPIRES))
         return vendor
 
     def trust(self, name: str) -> tuple[Path, str]:
@@ -107,15 +112,19 @@ class Vendor:
         return path, f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
 
     def kit(self, edition: Edition) -> Path:
-        """The media folder of an edition."""
+        """The media folder of an edition. Built in this process: there are many, and each start costs half a second."""
         if edition not in self._kits:
             folder = self.root / f"edition-{len(self._kits)}"
             self._write(edition, folder)
-            built = self.bundle(
-                *("build", f"v{edition.version}", "--manifest", str(folder / "release.yaml")),
-                *("--key", "keys/release.key", "--installer", "install", "--output", str(folder / "out")),
+            asked = Request(
+                f"v{edition.version}",
+                self.root,
+                folder / "release.yaml",
+                (self.root / "keys/release.key",),
+                installer=self.root / "install",
+                output=folder / "out",
             )
-            self._kits[edition] = self.root / str(built["kit"])
+            self._kits[edition] = build(asked, lambda _: "word", Talk(quiet=True)).kit
         return self._kits[edition]
 
     def bundle_of(self, edition: Edition) -> Path:
