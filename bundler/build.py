@@ -14,6 +14,7 @@ from pathlib import Path
 from bundler import kit as media
 from bundler.assemble import Assembly, assemble
 from bundler.cache import wide_cache
+from bundler.ceremony import chain
 from bundler.changelog import Section, section_for
 from bundler.collect import files
 from bundler.collect.charts import collect_charts
@@ -35,8 +36,12 @@ from bundler.write import Writer
 from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.beside import PROGRAM_PATH
 from installer.bundle.digest import Digest
+from installer.bundle.release import Release
+from installer.bundle.roots import root_member
+from installer.bundle.trust import TrustPolicy
 from installer.bundle.verify import check_content, verify_release
 from installer.errors import SealiftError
+from installer.rootmedia import read_roots
 from installer.talk import Talk
 from installer.talk import size as in_words
 
@@ -58,11 +63,15 @@ class Request:
     jobs: int | None = None
     reuse: tuple[Path, ...] = ()
     keyless: Asked = field(default_factory=Asked)
+    roots: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A recipe at one version and platform, agreed with changelog and git. ``base`` is the manifest's folder."""
+    """A recipe at one version and platform, agreed with changelog and git. ``base`` is the manifest's folder.
+
+    ``roots`` are those that the bundle carries, from the oldest on; ``recipe`` wants at least the newest.
+    """
 
     recipe: Recipe
     base: Path
@@ -70,6 +79,7 @@ class Draft:
     platform: str
     section: Section
     created: str
+    roots: tuple[TrustPolicy, ...] = ()
 
     @property
     def values(self) -> dict[str, str]:
@@ -94,7 +104,7 @@ def draft(request: Request, environment: Mapping[str, str] = os.environ, *, ask_
     """Read the manifest and make version, changelog and (with ``ask_git``) branch and tags agree.
 
     Raises ``version-invalid``, ``version-mismatch``, ``changelog-section-missing``, ``platform-missing`` and the
-    errors of :mod:`bundler.recipe`, all 2.
+    errors of :mod:`bundler.recipe`, all 2, and what is wrong with the roots that it shall carry.
     """
     version = Version.parse(request.version)
     manifest = request.manifest or find_manifest(request.root)
@@ -105,7 +115,10 @@ def draft(request: Request, environment: Mapping[str, str] = os.environ, *, ask_
     if ask_git:
         check_version(version, recipe.product, checkout, environment)
     platform = _platform(recipe, request.platform)
-    return Draft(recipe, base, version, platform, section, created_at(environment, checkout, section))
+    roots = chain(read_roots(request.roots or [base / place for place in recipe.roots]), recipe.product)
+    newest = max([recipe.minimum_root_version, *(root.root_version for root in roots)])
+    recipe = recipe.model_copy(update={"minimum_root_version": newest})
+    return Draft(recipe, base, version, platform, section, created_at(environment, checkout, section), roots)
 
 
 def created_at(environment: Mapping[str, str], checkout: Checkout | None, section: Section) -> str:
@@ -157,11 +170,12 @@ def build(request: Request, passphrase: Passphrase, talk: Talk) -> Built:
             with Reuse(_earlier(request, the_draft, folder)) as reuse:
                 writer = Writer(jobs=request.jobs, reuse=reuse, warn=talk.warn)
                 with talk.progress("writing the bundle", assembly.size) as meter:
-                    written = writer.write(bundle, assembly, signatures, meter.advance)
+                    written = writer.write(bundle, assembly, signatures | _carried(the_draft), meter.advance)
                 if reuse.bytes_taken:
                     talk.say(f"took {in_words(reuse.bytes_taken)} out of earlier bundles")
             (folder / media.LEFTOVER).unlink(missing_ok=True)
         _check(bundle, signers)
+        _judge_by_newest(the_draft, assembly.release, signatures, talk)
         digest, size = Digest.of(raw), written.size
         known = {bundle.name: written.sha256}
         made = media.Signatures(signers, signatures, of_program, program_is_signed=bool(already))
@@ -222,6 +236,21 @@ def collect_files(the_draft: Draft, program: FileContent | None) -> Iterator[fil
     if program is not None:
         # Its payload is compressed already, though it begins as a shell script.
         yield files.collect_file(PROGRAM_PATH, "program", program, executable=True, packed=True)
+
+
+def _carried(the_draft: Draft) -> dict[str, bytes]:
+    """The roots, by member name."""
+    return {root_member(root.root_version): root.raw or b"" for root in the_draft.roots}
+
+
+def _judge_by_newest(the_draft: Draft, release: Release, signatures: Mapping[str, bytes], talk: Talk) -> None:
+    """Say who must still sign before a host takes this release: others may do so later, so it stops nothing."""
+    if not the_draft.roots:
+        return
+    try:
+        the_draft.roots[-1].judge("release", release.to_bytes(), signatures, channel=release.channel)
+    except SealiftError as error:
+        talk.warn(f"hosts will refuse this release as it is ({error.id}): {error.message}; {error.hint}")
 
 
 def _earlier(request: Request, the_draft: Draft, folder: Path) -> list[Path]:

@@ -20,6 +20,7 @@ from bundler.write import write_bundle
 from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.digest import Digest
 from installer.bundle.release import Descriptor, File, Release
+from installer.bundle.roots import root_member
 from installer.errors import SealiftError
 from installer.talk import Talk
 
@@ -93,7 +94,8 @@ def check(request: Request, path: Path, talk: Talk, environment: Mapping[str, st
         made = Path(scratch) / bundle.name
         with assembled(request, the_draft, Path(scratch), talk) as assembly:
             with talk.progress("building it again", assembly.size) as meter:
-                write_bundle(made, assembly, head.signatures, meter.advance)
+                roots = {root_member(version): raw for version, raw in head.roots.items()}
+                write_bundle(made, assembly, head.signatures | roots, meter.advance)
             found = [] if filecmp.cmp(made, bundle, shallow=False) else compare(made, bundle)
     return Check(bundle, Digest.of(head.release), tuple(found))
 

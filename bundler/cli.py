@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from json import dumps as json_text
 from pathlib import Path
@@ -11,24 +11,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bundler import media_verbs, permit_verb, trust
+from bundler import media_verbs, permit_verb, trust_verb
 from bundler import permit as permits
 from bundler.cache import wide_cache
 from bundler.countersign import countersign, read_subject
-from bundler.keyless import Asked, read_trusted_root
+from bundler.keyless import Asked
 from bundler.options import (
     IdentityToken,
     IdentityTokenFile,
-    InstallerIdentity,
-    ReleaseIdentity,
     SigstoreConfig,
-    SigstoreTrustedRoot,
-    identities,
 )
 from bundler.sign import Passphrase, generate, load_keys, passphrase_from
 from bundler.signers import open_signer
 from bundler.verification import contents, inspect_media, verify_media
-from installer.bundle.trust import ANY_PRODUCT, Signer, TrustPolicy, read_public_key
+from installer.bundle.trust import TrustPolicy
 from installer.errors import SealiftError
 from installer.talk import Table, Talk, run_cli, size
 
@@ -43,8 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Make one signed release bundle and the media folder around it.",
 )
-trust_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The root of trust: who may sign what.")
-app.add_typer(trust_app, name="trust")
+app.add_typer(trust_verb.app, name="trust")
 app.command()(permit_verb.permit)
 app.command()(media_verbs.pack)
 app.command()(media_verbs.parts)
@@ -166,6 +161,12 @@ def build(
     identity_token: IdentityToken = None,
     identity_token_file: IdentityTokenFile = None,
     sigstore_config: SigstoreConfig = None,
+    root: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--root", metavar="FILE", help="roots of trust to carry, or a folder of them; else the manifest's"
+        ),
+    ] = None,
 ) -> None:
     """Make the signed bundle and its media folder, DIR/PRODUCT-vVERSION/."""
     from bundler import build as building
@@ -185,6 +186,7 @@ def build(
         jobs,
         tuple(reuse or ()),
         keyless,
+        tuple(root or ()),
     )
     if dry_run and check is not None:
         raise SealiftError("bad-option", "--dry-run and --check are two different questions", hint="ask one at a time")
@@ -291,82 +293,6 @@ def program(
     talk.result("\n".join((f"{made}  {size(made.stat().st_size)}", *signatures)), value)
 
 
-@trust_app.command("init")
-def trust_init(
-    context: typer.Context,
-    root_key: Annotated[list[Path], typer.Option("--root-key", metavar="KEY", help="private; signs the root")],
-    out: Annotated[Path, typer.Option("--out", metavar="ROOT.JSON")],
-    release_key: Annotated[
-        list[Path] | None, typer.Option("--release-key", metavar="PUB", help="public; may sign releases")
-    ] = None,
-    root_threshold: Annotated[int, typer.Option("--root-threshold")] = 1,
-    threshold: Annotated[int, typer.Option("--threshold", help="signatures that a release needs")] = 1,
-    installer_key: Annotated[list[Path] | None, typer.Option("--installer-key", metavar="PUB")] = None,
-    permit_key: Annotated[list[Path] | None, typer.Option("--permit-key", metavar="PUB")] = None,
-    product: Annotated[str, typer.Option("--product", help="the one product it is for, or *")] = ANY_PRODUCT,
-    expires_days: Annotated[int, typer.Option("--expires-days", min=1, max=36500)] = trust.DEFAULT_DAYS,
-    passphrase_file: PassphraseFile = None,
-    release_identity: ReleaseIdentity = None,
-    installer_identity: InstallerIdentity = None,
-    sigstore_trusted_root: SigstoreTrustedRoot = None,
-) -> None:
-    """Make root.json: who may sign releases, the installer and permits. Prints its fingerprint."""
-    talk: Talk = context.obj
-    roots = load_keys(root_key, _passphrase(passphrase_file, talk))
-    named = [*identities(release_identity), *identities(installer_identity)]
-    if named and sigstore_trusted_root is None:
-        raise SealiftError(
-            "root-invalid",
-            f"{named[0].identity} could never sign: this root names no Sigstore instance that vouches for identities",
-            hint="--sigstore-trusted-root FILE, as the instance's operators give it",
-        )
-    plan = trust.RootPlan(
-        release=[*_public(release_key or []), *identities(release_identity)],
-        threshold=threshold,
-        root_threshold=root_threshold,
-        installer=[*_public(installer_key or []), *identities(installer_identity)],
-        permit=_public(permit_key or []),
-        product=product,
-        keyless=read_trusted_root(sigstore_trusted_root) if sigstore_trusted_root is not None else None,
-    )
-    raw = trust.make_root(plan, roots, datetime.now(UTC) + timedelta(days=expires_days))
-    trust.save_root(out, raw)
-    _show_root(raw, out, talk)
-
-
-@trust_app.command("show")
-def trust_show(context: typer.Context, root: Annotated[Path, typer.Argument(metavar="ROOT.JSON")]) -> None:
-    """Show whom a root trusts, and its fingerprint."""
-    _show_root(_read(root), root, context.obj)
-
-
-def _show_root(raw: bytes, path: Path, talk: Talk) -> None:
-    policy = TrustPolicy.from_root(raw, path.name)
-    roles = {
-        name: {
-            "threshold": role.threshold,
-            "keys": [Signer.of(one).as_json() for one in role.keys],
-            "identities": [Signer.of(one).as_json() for one in role.identities],
-        }
-        for name, role in policy.roles.items()
-    }
-    rows = [("root", str(path)), ("product", policy.product or "any"), ("version", str(policy.root_version))]
-    rows += [("expires", f"{policy.expires:%Y-%m-%d}" if policy.expires else "never")]
-    for name, role in policy.roles.items():
-        who = f"{name} ({role.threshold} of {len(role.signers)})"
-        rows += [(who, Signer.of(one).line()) for one in role.signers]
-    rows += [("fingerprint", str(trust.fingerprint(raw)))]
-    value: dict[str, object] = {
-        "root": str(path),
-        "fingerprint": str(trust.fingerprint(raw)),
-        "product": policy.product or ANY_PRODUCT,
-        "version": policy.root_version,
-        "expires": policy.expires.strftime("%Y-%m-%dT%H:%M:%SZ") if policy.expires else None,
-        "roles": roles,
-    }
-    talk.result(Table(("", ""), tuple(rows)), value)
-
-
 def _show_plan(request: Request, talk: Talk) -> None:
     from bundler.build import plan
 
@@ -395,10 +321,6 @@ def _policy(trust_root: Path | None, key: Path | None) -> TrustPolicy:
     if key is not None and trust_root is None:
         return TrustPolicy.from_key(_read(key), key.stem)
     raise SealiftError("bad-option", "whom to trust must be said, once", hint="--trust ROOT.JSON, or --key PUB")
-
-
-def _public(paths: list[Path]) -> list[trust.NamedKey]:
-    return [trust.NamedKey(read_public_key(_read(path), str(path)), path.stem) for path in paths]
 
 
 def _ask_twice(talk: Talk, question: str, option: str) -> str:

@@ -141,6 +141,7 @@ class Recipe(Closed):
     smoke: tuple[Smoke, ...] = ()
     requires: Requires = Requires()
     minimum_root_version: Annotated[int, Field(ge=1)] = 1
+    roots: tuple[Location, ...] = ()
     sign: Sign = Sign()
 
     @model_validator(mode="after")

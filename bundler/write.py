@@ -56,7 +56,7 @@ class Writer:
         signatures: Mapping[str, bytes],
         progress: Callable[[int], None] = lambda _: None,
     ) -> Written:
-        """Write ``path``; ``signatures`` are signature files by member name.
+        """Write ``path``; ``signatures`` are signature files, and roots of trust, by member name.
 
         Under its final name the file is whole or not there. Raises ``digest-mismatch`` or ``media-changed`` (4) for
         content that is not what was collected, ``disk-full`` (7).

@@ -54,7 +54,7 @@ def _roots_at(path: Path) -> Iterator[tuple[int, Path, bytes]]:
     for place in (path, path / "trust"):
         for file in sorted(place.glob("*root.json")):
             yield from _roots_of_file(file)
-    for bundle in sorted(path.glob("[!.]*.bundle.tar.zst")):
+    for bundle in sorted((*path.glob("[!.]*.bundle.tar.zst"), *path.glob("[!.]*.bundle.tar.zst.001"))):
         yield from _roots_of_file(bundle)
 
 

@@ -60,13 +60,25 @@ def read_root(raw: bytes, origin: str) -> TrustPolicy:
 
     Raises the ``root-…`` and ``json-…`` errors (3), ``root-not-self-signed`` (5).
     """
+    return _read(raw, origin, draft=False)
+
+
+def read_draft(raw: bytes, origin: str) -> TrustPolicy:
+    """What a root says that may lack signatures: for who makes and signs it. Nothing may be judged by it.
+
+    Raises the ``root-…`` and ``json-…`` errors (3).
+    """
+    return _read(raw, origin, draft=True)
+
+
+def _read(raw: bytes, origin: str, *, draft: bool) -> TrustPolicy:
     if len(raw) > MAX_ROOT_BYTES:
         raise SealiftError("root-too-large", f"{origin} is larger than {MAX_ROOT_BYTES} bytes")
     value = parse(raw, origin)
     extension, signers = _check_rules(value, origin)
     if extension.keyless is not None:
         SigstoreRoot.read(extension.keyless, f"x-sealift.keyless of {origin}")
-    root = _load(raw, origin)
+    root = _load(raw, origin, draft=draft)
     if root.to_dict() != value["signed"]:  # what is signed is what python-tuf writes, not what it read
         raise _refusal("root-malformed", origin, "something in it is not spelled as it was signed")
     roles = {name: _role(role.keyids, role.threshold, signers) for name, role in root.roles.items()}
@@ -100,8 +112,8 @@ def version_of(raw: bytes, origin: str) -> int:
     return version
 
 
-def _load(raw: bytes, origin: str) -> Any:
-    """The root as python-tuf reads it, signed by its own keys."""
+def _load(raw: bytes, origin: str, *, draft: bool) -> Any:
+    """The root as python-tuf reads it, signed by its own keys unless it is a draft."""
     from installer.bundle import tufroot  # only reading a root is worth what its import costs
 
     try:
@@ -109,7 +121,7 @@ def _load(raw: bytes, origin: str) -> Any:
         verified = tufroot.signs_itself(metadata)  # by distinct keys: no two keyids here are one key
     except tufroot.UNREADABLE as error:
         raise _refusal("root-malformed", origin, str(error)) from error
-    if not verified:
+    if not verified and not draft:
         raise SealiftError(
             "root-not-self-signed",
             f"{origin} is not signed by a threshold of its own root keys",

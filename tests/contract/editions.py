@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,12 +44,17 @@ volumes: {{data: {{}}}}
 
 @dataclass(frozen=True)
 class Edition:
-    """``fault`` is what ails its containers (see :mod:`tests.contract.world`); ``store`` names the stateful image."""
+    """``fault`` is what ails its containers (see :mod:`tests.contract.world`); ``store`` names the stateful image.
+
+    ``signer`` is the name of its key; ``roots`` are the roots of trust that its media carry.
+    """
 
     version: str
     product: str = "board"
     fault: str = ""
     store: str = "1"
+    signer: str = "release"
+    roots: tuple[Path, ...] = ()
 
 
 @dataclass
@@ -90,6 +95,7 @@ class Vendor:
         for name, text in texts.items():
             (base / name).parent.mkdir(parents=True, exist_ok=True)
             (base / name).write_text(text)
-        keys = (write_key(folder, "release"),)
+        keys = (write_key(folder, edition.signer),)
         wish = Request(f"v{edition.version}", folder, keys=keys, installer=base / "install", output=folder / "out")
+        wish = replace(wish, roots=edition.roots)
         return build(wish, lambda _: "", Talk(quiet=True)).kit
