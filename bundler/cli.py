@@ -15,11 +15,11 @@ from bundler import media_verbs, permit_verb, trust_verb
 from bundler import permit as permits
 from bundler.cache import wide_cache
 from bundler.countersign import countersign, read_subject
-from bundler.keyless import Asked
 from bundler.options import (
     IdentityToken,
     IdentityTokenFile,
     SigstoreConfig,
+    keyless,
 )
 from bundler.sign import Passphrase, generate, load_keys, passphrase_from
 from bundler.signers import open_signer
@@ -173,7 +173,7 @@ def build(
     from bundler import check as checking
 
     talk: Talk = context.obj
-    keyless = Asked(identity_token, identity_token_file, sigstore_config)
+    asked = keyless(talk, identity_token, identity_token_file, sigstore_config)
     request = building.Request(
         version,
         Path(),
@@ -185,7 +185,7 @@ def build(
         force,
         jobs,
         tuple(reuse or ()),
-        keyless,
+        asked,
         tuple(root or ()),
     )
     if dry_run and check is not None:
@@ -268,7 +268,7 @@ def sign(
     subject = read_subject(file)
     for line in subject.lines():
         talk.say(line)
-    signer = open_signer(key, Asked(identity_token, identity_token_file, sigstore_config), passphrase)
+    signer = open_signer(key, keyless(talk, identity_token, identity_token_file, sigstore_config), passphrase)
     made = countersign(subject, signer, name)
     talk.result(made.table(subject), made.as_json(subject))
 

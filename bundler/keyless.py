@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 TOKEN_VARIABLE: Final = "SEALIFT_IDENTITY_TOKEN"  # noqa: S105 - the name of a variable
 CONFIG_VARIABLE: Final = "SEALIFT_SIGSTORE_CONFIG"
 MAX_CONFIG_BYTES: Final = 1024 * 1024
+PATIENCE: Final = 120.0
+"""Seconds that one signature may take, all services together."""
+
 _MAX_TOKEN: Final = 64 * 1024
 
 
@@ -103,12 +107,24 @@ class KeylessSigner:
         return raw
 
     def _sign(self, payload: bytes) -> bytes:
+        """In a thread that nobody waits for longer than :data:`PATIENCE`: sigstore gives its requests no time limit."""
+        done: list[bytes | Exception] = []
+        thread = threading.Thread(target=lambda: done.append(self._ask(payload)), daemon=True)
+        thread.start()
+        thread.join(PATIENCE)
+        if not done:
+            raise self._failed(f"no answer within {PATIENCE:.0f} seconds")
+        if isinstance(done[0], Exception):
+            raise self._failed(f"{type(done[0]).__name__} {done[0]}".strip()) from done[0]
+        return done[0]
+
+    def _ask(self, payload: bytes) -> bytes | Exception:
         try:
             if self._signer is None:  # one certificate for all that is signed in one go
                 self._signer = self._open()
             return self._signer.sign_artifact(payload).to_json().encode("utf-8")
         except Exception as error:  # of sigstore, requests and the services' own texts; none is more than "no"
-            raise self._failed(f"{type(error).__name__} {error}".strip()) from error
+            return error
 
     def _failed(self, why: str) -> SealiftError:
         return SealiftError(

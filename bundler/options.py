@@ -8,15 +8,20 @@ from typing import Annotated
 
 import typer
 
+from bundler.keyless import Asked
 from bundler.sign import file_stem
 from installer.bundle.trust import Identity
 from installer.errors import SealiftError
+from installer.talk import Talk
+
+_LONGEST_NAME = 200
+"""Longer ones are tokens, not names of files."""
 
 IdentityToken = Annotated[
     str | None,
     typer.Option(
         "--identity-token",
-        metavar="TOKEN",
+        metavar="TOKEN|FILE",
         help="sign as the identity in this OIDC token; better in a file or SEALIFT_IDENTITY_TOKEN: others see commands",
     ),
 ]
@@ -45,6 +50,20 @@ SigstoreTrustedRoot = Annotated[
         "--sigstore-trusted-root", metavar="JSON", help="trusted_root.json of the instance that vouches for identities"
     ),
 ]
+
+
+def keyless(talk: Talk, token: str | None, file: Path | None, config: Path | None) -> Asked:
+    """What these options say. Where ``--identity-token`` names a file, that file holds the token.
+
+    Raises ``bad-option`` (2) for two tokens.
+    """
+    if token and len(token) < _LONGEST_NAME and Path(token).is_file():
+        file, token = file or Path(token), None
+    if token and file:
+        raise SealiftError("bad-option", "two tokens for one signature", hint="--identity-token-file FILE alone")
+    if token:
+        talk.warn("every user of this machine can read a token on a command line: --identity-token-file FILE")
+    return Asked(token, file, config)
 
 
 def identities(values: Iterable[str] | None) -> list[Identity]:

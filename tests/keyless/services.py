@@ -28,13 +28,13 @@ _PERIOD: Final = {"start": "2020-01-01T00:00:00Z"}
 
 @dataclass
 class Services:
-    """A running instance. ``broken``: paths that answer 500; ``late``: how far their clock is ahead of ours."""
+    """A running instance. ``broken``: paths that answer 500; ``silent``: none answers before it is set."""
 
     instance: Instance
     url: str = ""
     timestamps: bool = True
     broken: set[str] = field(default_factory=set)
-    late: timedelta = timedelta()
+    silent: threading.Event | None = None
     seen: list[str] = field(default_factory=list)
     issuer_key: ec.EllipticCurvePrivateKey = field(default_factory=new_key)
 
@@ -71,7 +71,7 @@ class Services:
         }
 
     def now(self) -> datetime:
-        return datetime.now(UTC).replace(microsecond=0) + self.late
+        return datetime.now(UTC).replace(microsecond=0)
 
     def certify(self, token: str, request: dict[str, Any]) -> dict[str, Any]:
         """Fulcio: the key is the signer's, the token the issuer's; so this is whose key it is."""
@@ -108,6 +108,8 @@ class Services:
     def answer(self, path: str, headers: Any, body: bytes) -> tuple[int, str, bytes]:
         """Status, type and body."""
         self.seen.append(path)
+        if self.silent is not None:
+            self.silent.wait(60)
         if path in self.broken:
             return 500, "application/json", b'{"message": "out of order", "code": 500}'
         if path == FULCIO:

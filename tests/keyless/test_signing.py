@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -196,6 +197,20 @@ def test_command_line_makes_a_root_and_a_release_by_an_identity(
     assert (code, value["identity"], len(value["files"])) == (0, "colleague@vendor.example", 2)
 
 
+def test_token_on_the_command_line_is_taken_with_a_warning_and_a_file_without(
+    services: Services, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kit = make_kit(tmp_path, "release")
+    (tmp_path / "token").write_text(services.token("b@vendor.example"))
+    for token, warned in ((services.token("a@vendor.example"), True), (str(tmp_path / "token"), False)):
+        words = ["sign", kit, "--identity-token", token, "--sigstore-config", config(services, tmp_path)]
+        assert main([str(word) for word in words]) == 0
+        assert ("can read a token" in capsys.readouterr().err) is warned
+    two = ["--identity-token", services.token(), "--identity-token-file", tmp_path / "token"]
+    code, value = run(capsys, "sign", kit, *two)
+    assert (code, value["error"]["id"]) == (2, "bad-option")
+
+
 # --- what it refuses -----------------------------------------------------------------------------------------------
 
 
@@ -216,6 +231,17 @@ def test_refuses_when_nobody_answers(services: Services, tmp_path: Path) -> None
     (tmp_path / "config.json").write_text(json.dumps(value))
     one = open_keyless(tmp_path / "config.json", services.token())
     assert refused(lambda: one.signature_file(PAYLOAD)).id == "signing-service-failed"
+
+
+def test_refuses_to_wait_for_ever_for_a_service_that_takes_the_question_and_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bundler.keyless.PATIENCE", 0.5)
+    with serving(Instance(yesterday()), silent=threading.Event()) as services:
+        error = refused(lambda: signer(services, tmp_path).signature_file(PAYLOAD))
+        assert services.silent is not None
+        services.silent.set()
+    assert error.id == "signing-service-failed" and "no answer" in error.message
 
 
 def test_refuses_a_token_that_the_instance_does_not_take(services: Services, tmp_path: Path) -> None:
