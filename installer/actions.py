@@ -266,11 +266,15 @@ class Commit(Closed):
 
 
 class Uncommit(Closed):
-    """The state says of this product what it said before: a failed upgrade raises no mark and no floor."""
+    """The state says of this product what it said before: a failed upgrade raises no mark and no floor.
+
+    ``lost``: it was to be a beginning on a host that lost its state.
+    """
 
     kind: Literal["uncommit"] = "uncommit"
     product: ProductState
     floor: Floor | None = None
+    lost: bool = False
 
 
 Action = Annotated[

@@ -80,6 +80,11 @@ class Admitted:
     permit: VerifiedPermit | None = None
     floor: Floor | None = None
 
+    @property
+    def begins_anew(self) -> bool:
+        """Whether a permit lets a host begin that lost its state."""
+        return self.permit is not None and self.permit.permit.coming_from is None
+
     def marks(self, before: Marks, channel: str, ref: ReleaseRef) -> Marks:
         """The marks once ``ref``, a release of ``channel``, is committed."""
         here = Mark(epoch=self.epoch, version=ref.version, digest=ref.digest)

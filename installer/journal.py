@@ -188,6 +188,10 @@ class Journal:
                 hint="what runs goes on running; restore the state dir from a backup, state and journal together",
             )
 
+    def newest_state(self) -> int:
+        """The highest number of a copy of the state that a line knows of; 0 where none does."""
+        return max((entry.state for entry in self.entries()), default=0)
+
     def runs(self) -> list[Run]:
         return fold(self.entries())
 

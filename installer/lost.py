@@ -9,7 +9,7 @@ from typing import Final
 from installer.durable import create_durably
 from installer.inventory import Observed
 from installer.journal import Journal, Run
-from installer.state import has_state
+from installer.state import has_state, load_state
 
 Observe = Callable[[], Observed]
 """Looks at the containers of the state dir."""
@@ -29,7 +29,7 @@ def lost_state(state_dir: Path, observe: Observe | None) -> str:
     Without ``observe`` the engine is not asked.
     """
     if has_state(state_dir):
-        return ""
+        return "to begin anew has not come about yet" if load_state(state_dir).lost else ""
     return evidence(
         used=(state_dir / _USED).exists(),
         kept=sum(1 for _ in (state_dir / "releases").glob("*/[!.]*/release.json")),

@@ -116,7 +116,8 @@ class SiteState(Closed):
     """Everything. ``sequence`` grows by one with every write.
 
     ``departed`` are the marks of products that were taken off, ``permits`` the ids of permits that were used and when,
-    ``floor`` is the latest time that is known to have been.
+    ``floor`` is the latest time that is known to have been; ``lost`` says that an earlier state was lost and nothing
+    was committed since.
     """
 
     sequence: int = 0
@@ -124,6 +125,7 @@ class SiteState(Closed):
     departed: dict[Name, Marks] = Field(default_factory=dict)
     permits: dict[str, str] = Field(default_factory=dict)
     floor: Floor | None = None
+    lost: bool = False
     edge: EdgeImage | None = None
     registry: EdgeImage | None = None
     edge_config: EdgeConfig | None = None
@@ -177,8 +179,12 @@ def has_state(state_dir: Path) -> bool:
 
 
 def save_state(state_dir: Path, state: SiteState) -> SiteState:
-    """Write ``state`` over the older copy, and return it with its new number."""
-    numbered = state.model_copy(update={"sequence": load_state(state_dir).sequence + 1})
+    """Write ``state`` over the older copy, and return it with its new number.
+
+    Where an earlier state was lost, numbers go on from what the journal knows of it.
+    """
+    last = load_state(state_dir).sequence if has_state(state_dir) else Journal(state_dir).newest_state()
+    numbered = state.model_copy(update={"sequence": last + 1})
     body = numbered.model_dump_json().encode() + b"\n"
     write_copy(state_dir, Copy(numbered.sequence, Journal(state_dir).length(), body))
     return numbered

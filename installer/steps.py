@@ -263,7 +263,7 @@ class Builder(SiteSteps):
             ),
             check=(Recorded(product=self.ref.product, release=self.ref, colour=self.colour), DoorHas(config=final)),
             undo=(
-                act.Uncommit(product=self._unstaged, floor=self.state.floor),
+                act.Uncommit(product=self._unstaged, floor=self.state.floor, lost=self.admitted.begins_anew),
                 act.ApplyEdge(config=self._union(self.fronts)),
             ),
         )

@@ -87,7 +87,7 @@ class FrontDoor:
     def _commit(self, action: act.Commit) -> None:
         state = load_state(self._host.state_dir).with_product(action.product)
         floor = action.floor or state.floor
-        self._host.remember(products=state.products, edge_config=action.edge_config, floor=floor)
+        self._host.remember(products=state.products, edge_config=action.edge_config, floor=floor, lost=False)
         note_use(self._host.state_dir)
 
     def _uncommit(self, action: act.Uncommit) -> None:
@@ -95,7 +95,7 @@ class FrontDoor:
         before = {name: product for name, product in others.items() if name != action.product.product}
         if action.product.current is not None:
             before[action.product.product] = action.product
-        self._host.remember(products=before, floor=action.floor)
+        self._host.remember(products=before, floor=action.floor, lost=action.lost)
 
     def _await_ready(self, product: str, colour: Colour) -> None:
         """HAProxy checks the servers itself; until then it has only our word."""

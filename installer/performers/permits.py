@@ -18,8 +18,9 @@ class Permits:
         return {act.UsePermit: self._use, act.ReturnPermit: self._return}
 
     def _use(self, action: act.UsePermit) -> None:
-        used = load_state(self._host.state_dir).permits
-        self._host.remember(permits={action.permit.id: spelled(host_now())} | used)
+        state, permit = load_state(self._host.state_dir), action.permit
+        lost = state.lost or permit.coming_from is None  # until a commit: a beginning that fails must not pass for none
+        self._host.remember(permits={permit.id: spelled(host_now())} | state.permits, lost=lost)
 
     def _return(self, action: act.ReturnPermit) -> None:
         used = load_state(self._host.state_dir).permits

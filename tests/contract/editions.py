@@ -16,6 +16,7 @@ from tests.unit.trust.media import write_key
 _RECIPE: Final = """\
 apiVersion: sealift.dev/v1
 product: {product}
+channel: {channel}
 platforms: [linux/amd64]
 images:
   web: {{from: "oci:layouts/web"}}
@@ -55,6 +56,7 @@ class Edition:
     store: str = "1"
     signer: str = "release"
     roots: tuple[Path, ...] = ()
+    channel: str = "stable"
 
 
 @dataclass
@@ -87,7 +89,7 @@ class Vendor:
             maker.add(maker.image([layer]), name=f"docker.io/{edition.product}/{name}:1")
             maker.finish()
         texts = {
-            "release.yaml": _RECIPE.format(product=edition.product),
+            "release.yaml": _RECIPE.format(product=edition.product, channel=edition.channel),
             "CHANGELOG.md": f"# Changelog\n\n## [{edition.version}] - 2026-11-20\n\n- News.\n",
             "install": "#!/bin/sh\n",
             "templates/compose.yaml.j2": _COMPOSE.format(fault=edition.fault),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,6 +75,11 @@ class Place:
         request = Request(self.state, self.state.parent / "site.yaml", media, permit=permit)
         return upgrade(request, QUIET, lambda _: True, connect)
 
+    def follow(self, channel: str) -> None:
+        """What the site decides in site.yaml."""
+        place = self.state.parent / "site.yaml"
+        place.write_text(re.sub("^channel: .*$", f"channel: {channel}", place.read_text(), flags=re.MULTILINE))
+
     def says(self) -> tuple[Any, ...]:
         """What a failure must leave alone."""
         state: SiteState = load_state(self.state)
@@ -82,7 +88,7 @@ class Place:
     def served(self) -> frozenset[str]:
         return served(self.state, "board")
 
-    def permit(self, to: str, signer: str = "release") -> Path:
+    def permit(self, to: str, signer: str = "release", coming_from: str = "", **more: Any) -> Path:
         """A permit from what serves; who signs releases may permit, where the root says nothing else."""
         from datetime import UTC, datetime
 
@@ -90,7 +96,7 @@ class Place:
 
         current = load_state(self.state).products["board"].current
         assert current is not None
-        wish = Wish(current.digest, str(self.vendor.kit(to)), str(site_fingerprint(self.state)))
+        wish = Wish(coming_from or current.digest, str(self.vendor.kit(to, **more)), str(site_fingerprint(self.state)))
         out = self.state.parent / "down.permit.json"
         write_permit(make_permit(wish, datetime.now(UTC)), out, [key(signer)])
         return out

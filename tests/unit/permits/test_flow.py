@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -117,3 +118,47 @@ def test_rollback_raises_no_mark_and_needs_no_permit(base: Place) -> None:
     assert load_state(place.state).products["board"].marks == before
     assert place.install("1.0.5").result == "unchanged"
     assert Journal(place.state).unfinished() is None and world_of(place.state)
+
+
+def test_changing_the_channel_in_the_site_file_is_no_way_down(base: Place) -> None:
+    base.follow("hotfix")
+    with pytest.raises(SealiftError) as caught:
+        base.install("1.0.7", channel="hotfix")
+    assert caught.value.id == "downgrade" and base.served() == {"1.1.0"}
+    base.install("1.0.7", base.permit("1.0.7", channel="hotfix"), channel="hotfix")
+    assert base.install("1.0.8", channel="hotfix").result == "installed", "the line goes on by itself"
+    base.follow("stable")
+    with pytest.raises(SealiftError) as caught:
+        base.install("1.0.9")
+    assert caught.value.id == "downgrade" and "1.1.0" in caught.value.message
+    assert base.install("1.1.0").result == "installed"
+
+
+def test_beginning_anew_that_fails_leaves_the_host_as_lost_as_it_was(base: Place) -> None:
+    def lost() -> tuple[Place, Path]:
+        place = base.restored()
+        permit = place.permit("1.1.0", coming_from="lost")
+        for path in place.state.glob("state.?"):
+            path.unlink()
+        shutil.rmtree(world_of(place.state).root)  # its containers were removed, as the page says
+        return place, permit
+
+    place, permit = lost()
+    total = actions_of(lambda fault: place.install("1.1.0", permit, fault))
+    assert place.install("1.2.0").result == "installed", "after a commit all is as ever"
+    for number in range(1, total + 1):
+        place, permit = lost()
+
+        def fault(count: int, act: Callable[[], None], number: int = number) -> None:
+            act()
+            if count == number:
+                raise SealiftError("edge-failed", "it broke", hint="mend it")
+
+        try:
+            assert place.install("1.1.0", permit, fault).result == "rolled-back"
+        except SealiftError as error:
+            assert error.id == "edge-failed"
+        with pytest.raises(SealiftError) as caught:
+            place.install("1.0.0")
+        assert caught.value.id == "state-lost", f"after action {number}"
+    assert place.install("1.1.0", permit).result == "installed", "given back, it may be used again"

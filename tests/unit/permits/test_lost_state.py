@@ -74,7 +74,7 @@ def test_one_copy_of_the_state_is_enough(tmp_path: Path) -> None:
 def test_both_copies_torn_are_damaged_and_not_lost(tmp_path: Path) -> None:
     for name in ("state.a", "state.b"):
         (tmp_path / name).write_text("torn")
-    refuse_lost(tmp_path, None)
-    with pytest.raises(SealiftError) as caught:
-        load_state(tmp_path)
-    assert caught.value.id == "state-damaged"
+    for look in (lambda: refuse_lost(tmp_path, None), lambda: load_state(tmp_path)):
+        with pytest.raises(SealiftError) as caught:
+            look()
+        assert caught.value.id == "state-damaged"
