@@ -81,15 +81,17 @@ class ArchiveWriter:
         for chunk in chunks:
             rest = memoryview(chunk)
             while held + len(rest) >= FRAME_DATA and left > FRAME_DATA:
-                self._frame([*frame, rest[: FRAME_DATA - held]], packed=compressed)
+                _add(frame, rest[: FRAME_DATA - held], packed=compressed)
+                self._frame(frame, packed=compressed)
                 rest = rest[FRAME_DATA - held :]
                 frame, held, left = [], 0, left - FRAME_DATA
-            frame.append(rest)
+            _add(frame, rest, packed=compressed)
             held += len(rest)
         if held != left:
             raise ValueError(f"{name}: {size - left + held} bytes came instead of {size}")
         if size:
-            self._frame([*frame, bytes(padding(size))], packed=compressed)
+            _add(frame, bytes(padding(size)), packed=compressed)
+            self._frame(frame, packed=compressed)
 
     def carry(self, name: str, size: int, frames: Iterable[Frame], *, mode: int = 0o644) -> None:
         """Write one member out of frames that were cut and encoded as :meth:`member` does, as they are."""
@@ -127,7 +129,15 @@ def encode(pieces: list[Buffer], *, packed: bool) -> list[Buffer]:
     """One frame of ``pieces``, raw where they are ``packed`` already; the same bytes whoever calls it."""
     if packed:
         return raw_parts(pieces)
-    return [compress_frame(bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces))]
+    return [compress_frame(pieces[0] if len(pieces) == 1 else b"".join(pieces))]
+
+
+def _add(frame: list[Buffer], piece: Buffer, *, packed: bool) -> None:
+    """One more piece of a frame: as it is where it will be stored as it is, else joined to the others."""
+    if packed or not frame:
+        frame.append(piece if packed else bytearray(piece))
+    elif isinstance(joined := frame[0], bytearray):
+        joined += piece
 
 
 class BundleReader:
