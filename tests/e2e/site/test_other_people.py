@@ -6,7 +6,6 @@ import base64
 import itertools
 import json
 import os
-import shutil
 import stat
 import subprocess
 import sys
@@ -73,10 +72,12 @@ def mask(value: int) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def house(engine: docker.DockerClient, vendor: Vendor) -> Iterator[House]:
-    folder = Path(tempfile.mkdtemp(prefix="sealift-house-"))
-    folder.chmod(0o755)
     numbers = itertools.count()
-    with sites(engine, lambda: folder / f"site-{next(numbers)}") as make:
+    with (
+        tempfile.TemporaryDirectory(prefix="sealift-house-") as name,
+        sites(engine, lambda: Path(name) / f"site-{next(numbers)}") as make,
+    ):
+        Path(name).chmod(0o755)
         site = make()
         site.state.rmdir()
         site.state = site.folder / "srv/state"
@@ -87,7 +88,6 @@ def house(engine: docker.DockerClient, vendor: Vendor) -> Iterator[House]:
             site.trust(vendor)
             calls = traced(site, "install", str(vendor.kit(Edition("1.0.0", edge=True, compose=COMPOSE))))
         yield House(site, calls)
-    shutil.rmtree(folder)
 
 
 def traced(site: Site, *words: str) -> str:
