@@ -20,6 +20,7 @@ import tempfile
 import unicodedata
 from pathlib import Path
 
+BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
 KIB, MIB, LAYOUT = 2**10, 2**20, ["oci-layout", "index.json"]
 NAMES = {0: "GOOD", 3: "REFUSED, malformed", 4: "REFUSED, corrupt", 5: "REFUSED, untrusted", 6: "REFUSED, incompatible"}
 
@@ -153,9 +154,9 @@ SIGNATURE = {
 SIZE, DIGEST, NAME, URL = range(2**50 + 1), "sha256:[0-9a-f]{64}", "[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", "/[!-~]*"
 NUMBER, PRE = "(0|[1-9][0-9]*)", "(0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
 VERSION = rf"(?=.{{1,64}}$){NUMBER}\.{NUMBER}\.{NUMBER}(-{PRE}(\.{PRE})*)?"
-RANGE = (None, r"(?=.{1,200}$)((==|!=|<=|>=|<|>)[0-9]+(\.[0-9]+){0,2}(,(?!$)|$))+")
+RANGE = (None, rf"(?=.{{1,200}}$)((==|!=|<=|>=|<|>){NUMBER}(\.{NUMBER}){{0,2}}(,(?!$)|$))+")
 PATH = r"(?=.{1,100}$)(?!(.*/)?\.\.?(/|$))[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*"
-PORT = ":(?=[0-9]{1,5}(/|$))0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6([0-4][0-9]{3}|5([0-4][0-9]{2}|5([0-2][0-9]|3[0-5]))))"
+PORT = ":(?=[0-9]{1,5}(/|$))([1-9][0-9]{0,3}|[1-5][0-9]{4}|6([0-4][0-9]{3}|5([0-4][0-9]{2}|5([0-2][0-9]|3[0-5]))))"
 HOMES = {"binary": "binaries/.+", "changelog": r"CHANGELOG\.md", "layout": r"oci-layout|index\.json"}
 HOMES.update(chart="charts/.+", doc="docs/.+", program="program/.+", template="templates/.+", tool="tools/.+")
 FILE = {"path": PATH, "role": "|".join(HOMES), "size": SIZE, "digest": DIGEST, "mode": "0644|0755"}
@@ -168,8 +169,9 @@ HEALTH = (None, {"http": f"(?=.{{1,200}}$){PORT}{URL}", "tcp": None}, {"http": N
 SERVICE = {"image": NAME, "replicas": range(1, 33), "health": HEALTH, "needs": [NAME], "state": "none|shared"}
 ENTRY = {"service": NAME, "port": range(1, 2**16), "protocol": "http|tcp"}
 SMOKE = {"entry": NAME, "http": "(?=.{1,500}$)" + URL, "expect": range(100, 600), "contains": (None, "(?s).{0,500}")}
-INPUT = {"type": "string|integer|boolean|list", "since": (None, VERSION), "description": "(?s).{0,2000}"}
-INPUT["default"] = (None, True, False, range(1 - 2**53, 2**53), "(?s).*")
+KINDS = {"string": ["(?s).{0,2000}"], "integer": [range(1 - 2**53, 2**53)], "boolean": [True, False], "list": []}
+INPUT = {"since": (None, VERSION), "description": "(?s).{0,2000}"}
+INPUT = tuple({**INPUT, "type": kind, "default": (None, *rules)} for kind, rules in KINDS.items())
 RELEASE = {"type": r"application/vnd\.sealift\.release\.v1\+json", "files": [FILE], "images": [IMAGE], "smoke": [SMOKE]}
 RELEASE.update(product=NAME, channel=NAME, version=VERSION, platform="linux/(amd64|arm64)")
 RELEASE.update(created="(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-[0-9]{2}T([01][0-9]|2[0-3])(:[0-5][0-9]){2}Z")
@@ -202,7 +204,8 @@ def signed_members(release):
     demand(fits(release, RELEASE), 3, "release.json does not keep its schema")
     datetime.date.fromisoformat(release["created"][:10])  # a ValueError where the calendar has no such day
     shown = {sign for one in release["inputs"].values() for sign in one["description"]} - {"\t", "\n"}
-    demand(not {"Cc", "Cf", "Zl", "Zp"} & set(map(unicodedata.category, shown)), 3, "a text with hidden characters")
+    hidden = {"Cc", "Cf", "Zl", "Zp"} & set(map(unicodedata.category, shown)) or shown & set(BLANK)
+    demand(not hidden, 3, "a text with hidden characters")
     names, images = [one["path"] for one in release["files"]], [one["name"] for one in release["images"]]
     services, entries = release["services"], release["entry_points"]
     used = [("templates/" + release["deploy"]["compose"], names)] + [(s["image"], images) for s in services.values()]
@@ -210,6 +213,8 @@ def signed_members(release):
     used += [(one["service"], [n for n in services if services[n]["state"] != "shared"]) for one in entries.values()]
     used += [(one["entry"], [n for n in entries if entries[n]["protocol"] == "http"]) for one in release["smoke"]]
     used += [(image, [None, *images]) for image in release["edge"].values()]
+    alone = all(len({name, *one["needs"]}) == len(one["needs"]) + 1 for name, one in services.items())
+    demand(alone, 3, "a service that needs itself, or another one twice")
     demand(all(name in known for name, known in used), 3, "release.json names something that is not in it")
     demand(images == sorted(set(images)) and names == sorted(names), 3, "files or images repeated or not sorted")
     demand(len({name.lower() for name in names}) == len(names), 3, "names that differ only in case, or repeated")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, Self
 from unicodedata import category
 
 import semver
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from installer.bundle.digest import DIGEST_PATTERN
 from installer.bundle.paths import MAX_PATH, PATH_PATTERN, path_fault
 from installer.bundle.problems import fault
 
 _INVISIBLE: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, marks that turn or hide text, line separators
+_KINDS: Final = {"string": str, "integer": int, "boolean": bool}
+_BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # letters and marks that show nothing
 
 
 def _version(text: str) -> str:
@@ -40,13 +42,13 @@ def _reference(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    if any(category(char) in _INVISIBLE for char in text.replace("\n", "").replace("\t", "")):
+    if any(category(char) in _INVISIBLE or char in _BLANK for char in text.replace("\n", "").replace("\t", "")):
         raise fault("release-text", "a text with characters that no terminal should see")
     return text
 
 
 def _port_of(text: str) -> str:
-    if not 1 <= int(text[1:].partition("/")[0]) <= 65535:
+    if int(text[1:].partition("/")[0]) > 65535:
         raise ValueError("a port beyond 65535")
     return text
 
@@ -69,7 +71,9 @@ MediaType = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.+-]*/[a-
 VersionRange = Annotated[
     str,
     StringConstraints(
-        pattern=r"^(==|!=|<=|>=|<|>)[0-9]+(\.[0-9]+){0,2}(,(==|!=|<=|>=|<|>)[0-9]+(\.[0-9]+){0,2})*$", max_length=200
+        pattern=r"^(==|!=|<=|>=|<|>)(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){0,2}"
+        r"(,(==|!=|<=|>=|<|>)(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){0,2})*$",
+        max_length=200,
     ),
 ]
 
@@ -82,12 +86,27 @@ Instant = Annotated[
     AfterValidator(_instant),
 ]
 HttpPlace = Annotated[
-    str, StringConstraints(pattern=r"^:[0-9]{1,5}/[\x21-\x7e]*$", max_length=200), AfterValidator(_port_of)
+    str, StringConstraints(pattern=r"^:[1-9][0-9]{0,4}/[\x21-\x7e]*$", max_length=200), AfterValidator(_port_of)
 ]
-TcpPlace = Annotated[str, StringConstraints(pattern=r"^:[0-9]{1,5}$"), AfterValidator(_port_of)]
+TcpPlace = Annotated[str, StringConstraints(pattern=r"^:[1-9][0-9]{0,4}$"), AfterValidator(_port_of)]
 
 
 class Closed(BaseModel):
     """A model that refuses what it does not know."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, ser_json_bytes="utf8")
+
+
+class Input(Closed):
+    """A typed value that the site must (or may, with ``default``) give. A list has no default but none."""
+
+    type: Literal["string", "integer", "boolean", "list"] = "string"
+    default: Annotated[str, StringConstraints(max_length=2000)] | int | bool | None = None
+    since: SemVer | None = None
+    description: Text = ""
+
+    @model_validator(mode="after")
+    def _default_is_of_its_type(self) -> Self:
+        if self.default is not None and type(self.default) is not _KINDS.get(self.type):
+            raise ValueError(f"a default that is no {self.type}")
+        return self

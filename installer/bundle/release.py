@@ -16,6 +16,7 @@ from installer.bundle.fields import (
     Closed,
     DigestText,
     HttpPlace,
+    Input,
     InputName,
     Instant,
     MediaType,
@@ -174,15 +175,6 @@ class Smoke(Closed):
     contains: Annotated[str, StringConstraints(max_length=500)] | None = None
 
 
-class Input(Closed):
-    """A typed value that the site must (or may, with ``default``) give."""
-
-    type: Literal["string", "integer", "boolean", "list"] = "string"
-    default: str | int | bool | None = None
-    since: SemVer | None = None
-    description: Text = ""
-
-
 class Requires(Closed):
     """What must hold on the site before this release may come in."""
 
@@ -319,6 +311,7 @@ class Release(Closed):
             _must_be(service.image, images, f"image of service {name}")
             for need in service.needs:
                 _must_be(need, self.services, f"need of service {name}")
+            _refuse_repeats((name, *service.needs), f"needs of service {name}")  # nor may it need itself
         for name, entry in self.entry_points.items():
             _must_be(entry.service, self.services, f"service of entry point {name}")
             if self.services[entry.service].state == "shared":

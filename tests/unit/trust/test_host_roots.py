@@ -258,6 +258,22 @@ def test_update_names_what_holds_no_root(state: Path, tmp_path: Path, capsys: py
         assert value["error"]["id"] == error and code == value["error"]["code"] and value["error"]["hint"]
 
 
+@pytest.mark.parametrize(
+    ("raw", "error"),
+    [
+        (b"[]", "root-malformed"),
+        (b'{"signed":{}}', "root-malformed"),
+        (b'{"signed":{"version":true}}', "root-malformed"),
+        (b'{"signed":{"version":"2"}}', "root-malformed"),
+        (b'{"signed":{"version":2,"version":3}}', "json-duplicate-key"),
+        (b" " * (512 * 1024 + 1), "root-too-large"),
+    ],
+)
+def test_update_refuses_a_file_that_claims_no_version(tmp_path: Path, raw: bytes, error: str) -> None:
+    (tmp_path / "2.root.json").write_bytes(raw)
+    assert refusal(lambda: read_roots([tmp_path])).id == error
+
+
 def test_update_refuses_two_different_roots_of_one_version(state: Path, tmp_path: Path) -> None:
     one = written(tmp_path / "one", {2: CHAIN[2]})
     two = written(tmp_path / "two", {2: root(2, "other")})
