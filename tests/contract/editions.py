@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -81,23 +82,30 @@ class Vendor:
         return self._kits[edition]
 
     def _build(self, edition: Edition, folder: Path) -> Path:
-        base = folder / "manifests" / edition.product
-        content = {"web": edition.version, "worker": edition.version, "store": edition.store}
-        for name in (*content, "haproxy", "registry"):
-            maker = LayoutMaker(base / "layouts" / name)
-            layer = tar_layer(**{name: f"{name} {content.get(name, '')}".encode()})
-            maker.add(maker.image([layer]), name=f"docker.io/{edition.product}/{name}:1")
-            maker.finish()
-        texts = {
-            "release.yaml": _RECIPE.format(product=edition.product, channel=edition.channel),
-            "CHANGELOG.md": f"# Changelog\n\n## [{edition.version}] - 2026-11-20\n\n- News.\n",
-            "install": "#!/bin/sh\n",
-            "templates/compose.yaml.j2": _COMPOSE.format(fault=edition.fault),
-        }
-        for name, text in texts.items():
-            (base / name).parent.mkdir(parents=True, exist_ok=True)
-            (base / name).write_text(text)
+        base = write_product(edition, folder, [edition.version])
         keys = (write_key(folder, edition.signer),)
         wish = Request(f"v{edition.version}", folder, keys=keys, installer=base / "install", output=folder / "out")
         wish = replace(wish, roots=edition.roots)
         return build(wish, lambda _: "", Talk(quiet=True)).kit
+
+
+def write_product(edition: Edition, folder: Path, versions: Iterable[str]) -> Path:
+    """The sources of an edition, with a changelog of ``versions``; the folder of its manifest, below ``folder``."""
+    base = folder / "manifests" / edition.product
+    content = {"web": edition.version, "worker": edition.version, "store": edition.store}
+    for name in (*content, "haproxy", "registry"):
+        maker = LayoutMaker(base / "layouts" / name)
+        layer = tar_layer(**{name: f"{name} {content.get(name, '')}".encode()})
+        maker.add(maker.image([layer]), name=f"docker.io/{edition.product}/{name}:1")
+        maker.finish()
+    sections = (f"## [{version}] - 2026-11-20\n\n- News.\n\n" for version in versions)
+    texts = {
+        "release.yaml": _RECIPE.format(product=edition.product, channel=edition.channel),
+        "CHANGELOG.md": f"# Changelog\n\n{''.join(sections)}".rstrip() + "\n",
+        "install": "#!/bin/sh\n",
+        "templates/compose.yaml.j2": _COMPOSE.format(fault=edition.fault),
+    }
+    for name, text in texts.items():
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / name).write_text(text)
+    return base
