@@ -1,6 +1,6 @@
 # Debian 12 with git, make and python3 is enough; `make setup` gets the rest. `make` alone shows this list.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint reproducible mutation fuzz bench kills lock clean
+.PHONY: help setup demo test lint reproducible load mutation fuzz bench kills lock clean
 # One run at a time: the recipes share the engine and the environment.
 .NOTPARALLEL:
 
@@ -26,6 +26,10 @@ lint: setup ## style and types
 reproducible: setup_flags = --engine
 reproducible: setup ## the same bytes in other folders, by other users, on Debian 13 with Python 3.13
 	@.ci/with-engine $(bin)/python -m pytest -q -p no:cacheprovider tests/e2e/test_reproducible.py tests/e2e/other_python.py
+
+load: setup_flags = --engine
+load: setup ## every way to change what serves, under load, alone: the figures of docs/upgrades.md
+	@.ci/with-engine $(bin)/python -m tests.load.upgrades
 
 mutation: setup ## change the verifier in small ways and ask whether a test notices (MINUTES=60, goes on where it stopped)
 	@$(bin)/python -m pip install -q --disable-pip-version-check --require-hashes -r tests/mutation/requirements.lock

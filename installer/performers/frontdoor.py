@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from installer.performers.host import Handlers, Host
 from installer.state import load_state
 
 _POLL: Final = 0.5
+_AWAY: Final = 20.0  # seconds; the engine starts what was killed within one, and pauses longer each time
 _FEW: Final = 3
 _SHARE: Final = 100  # one answer in so many may go wrong: products have their own errors
 
@@ -43,7 +45,7 @@ class FrontDoor:
             write_pem(self._host.edge_folder, item.product, item.entry, Path(item.certificate), Path(item.key))
 
     def _apply_edge(self, action: act.ApplyEdge) -> None:
-        self._host.edge().apply(action.config)
+        self._patiently(lambda: self._host.edge().apply(action.config))
         self._host.remember(edge_config=action.config)
 
     def _ask_smoke(self, action: act.AskSmoke) -> None:
@@ -54,9 +56,10 @@ class FrontDoor:
             self._ask(question, action.product, action.part)
 
     def _set_colour(self, action: act.SetColour) -> None:
-        if action.colour is not None:
-            self._await_ready(action.product, action.colour)
-        self._host.edge().set_colour(action.product, action.colour)
+        colour = action.colour
+        if colour is not None:
+            self._patiently(lambda: self._await_ready(action.product, colour))
+        self._patiently(lambda: self._host.edge().set_colour(action.product, action.colour))
 
     def _watch(self, action: act.Watch) -> None:
         edge = self._host.edge()
@@ -96,6 +99,20 @@ class FrontDoor:
         if action.product.current is not None:
             before[action.product.product] = action.product
         self._host.remember(products=before, floor=action.floor, lost=action.lost)
+
+    def _patiently(self, change: Callable[[], None]) -> None:
+        """Make a change; where HAProxy is away for a moment, killed and started again by the engine, once more."""
+        try:
+            change()
+        except SealiftError as error:
+            if error.id != "edge-unreachable":
+                raise
+            deadline = time.monotonic() + _AWAY
+            while not self._host.edge().running():
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL / 5)
+            change()
 
     def _await_ready(self, product: str, colour: Colour) -> None:
         """HAProxy checks the servers itself; until then it has only our word."""

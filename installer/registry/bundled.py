@@ -86,7 +86,7 @@ class BundledService:
             refuse_taken(self.address)
             run(container.run_registry(self.names, image_id, self.folder, text, engine=self.engine))
             try:
-                self.wait_ready(login, timeout)
+                self.wait_ready(login, timeout, fresh=True)
             except SealiftError:
                 self.remove_container()
                 raise
@@ -123,12 +123,18 @@ class BundledService:
         except OSError as error:
             raise unusable(self.folder.root, error) from error
 
-    def wait_ready(self, login: Login, timeout: float) -> None:
-        """Return when *our* registry answers and takes the login. Raises as :meth:`start` does."""
+    def wait_ready(self, login: Login, timeout: float, *, fresh: bool = False) -> None:
+        """Return when *our* registry answers and takes the login. Raises as :meth:`start` does.
+
+        One that the engine had to start again some day is as good as any; one that ends while we wait is not.
+        """
         deadline = time.monotonic() + timeout
+        before = 0 if fresh else None
         while True:
             seen = self._seen()
-            if seen is None or seen.status not in ("running", "created") or seen.restarts:
+            if before is None and seen is not None:
+                before = seen.restarts
+            if seen is None or seen.status not in ("running", "created") or seen.restarts != before:
                 raise self._broken("the site's registry does not stay up")
             if self._answers_as_ours(seen, login):
                 break

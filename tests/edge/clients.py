@@ -77,6 +77,7 @@ class Load:
     keep_alive: bool
     least: int = 0
     connections: int = 16
+    path: str = "/"
     answers: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     _stop: bool = False
@@ -124,7 +125,7 @@ class Load:
 
     async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Whether the connection stays."""
-        writer.write(b"GET / HTTP/1.1\r\nHost: door\r\n\r\n")
+        writer.write(f"GET {self.path} HTTP/1.1\r\nHost: door\r\n\r\n".encode())
         head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).lower()
         if b" 200 " not in head.partition(b"\r\n")[0]:
             raise ValueError(head.partition(b"\r\n")[0].decode())

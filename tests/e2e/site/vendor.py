@@ -60,6 +60,7 @@ class Edition:
     manifest: str = ""
     compose: str = _COMPOSE
     entry_points: tuple[str, ...] = ("web",)
+    more_doors: str = ""
     ready: bool = True
     edge_layouts: tuple[tuple[str, Path], ...] = ()
     services: str = "{board: {image: board, health: {http: ':3000/status'}}}"
@@ -78,7 +79,7 @@ class Edition:
             f"apiVersion: sealift.dev/v1\nproduct: {self.product}\nchannel: {self.channel}\n"
             f"platforms: [{self.platform}]\nimages: {{board: {{from: 'oci:image'}}}}\ntemplates: [templates]\n"
             f"deploy: {{compose: compose.yaml.j2}}\n{self._edge}"
-            f"services: {self.services}\nentry_points: {{{doors}}}\n"
+            f"services: {self.services}\nentry_points: {{{doors}{self.more_doors}}}\n"
             "smoke: [{entry: web, http: /ready, expect: 200, contains: 'yes'}]\n" + self.manifest
         )
 
