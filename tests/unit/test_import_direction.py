@@ -30,7 +30,7 @@ STARTS_PROGRAMS_BY_CALL = re.compile(
 )
 
 DECIDES = re.compile(
-    r"installer\.(plan|strategy|targets|marks|admission|clock)(\..+)?|installer\.bundle\.(trust|signers|rootfile|roots)|bundler\.assemble(\..+)?"
+    r"installer\.(plan|strategy|targets|marks|admission|clock)(\..+)?|installer\.bundle\.(trust|signers|rootfile|roots)|installer\.trustview|bundler\.(assemble|ceremony)(\..+)?"
 )
 OUTSIDE = {"asyncio", "docker", "http", "os", "oras", "requests", "shutil", "socket", "ssl", "tempfile", "urllib"}
 OUTSIDE |= {"urllib3", *STARTS_PROGRAMS}
