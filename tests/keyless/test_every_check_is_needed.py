@@ -18,14 +18,13 @@ from tests.keyless.judging import PAYLOAD
 from tests.vectors.disarm import Check, checks, disarmed
 
 MODULES = ("keyless", "keylessform", "sigstorefields", "sigstoreroot", "subject")
-SLOW = {"test_refuses_any_altered_byte_of_what_is_encoded"}
 
 
 def calls(fixtures: dict[str, Any]) -> Iterator[Callable[[], object]]:
     """Every test of refusals, as pytest would call it."""
     for module in (test_form, test_refusals, test_root):
         for name, function in vars(module).items():
-            if isinstance(function, FunctionType) and name.startswith("test_") and name not in SLOW:
+            if isinstance(function, FunctionType) and name.startswith("test_"):
                 yield from (partial(function, **given) for given in arguments(function, fixtures))
 
 

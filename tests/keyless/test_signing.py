@@ -14,8 +14,6 @@ import pytest
 from bundler.build import Built, Request, build
 from bundler.cli import main
 from bundler.keyless import Asked, KeylessSigner, open_keyless
-from bundler.recipe import Keyless, Sign
-from bundler.signers import open_signer, open_signers
 from bundler.trust import Named, RootPlan, make_root
 from installer.bundle.signers import Identity, PublicKey
 from installer.bundle.trust import TrustPolicy
@@ -322,33 +320,3 @@ def test_refuses_an_identity_without_its_issuer(tmp_path: Path, capsys: pytest.C
     root = ["--root-key", tmp_path / "root.key", "--out", tmp_path / "root.json"]
     code, value = run(capsys, "trust", "init", *root, "--release-identity", text)
     assert (code, value["error"]["id"]) == (2, "bad-option")
-
-
-# --- who signs -----------------------------------------------------------------------------------------------------
-
-
-def test_manifest_names_the_instance_and_never_the_token(services: Services, tmp_path: Path) -> None:
-    manifest = Sign(keyless=Keyless(config=config(services, tmp_path).name))
-    environment = {"SEALIFT_IDENTITY_TOKEN": services.token()}
-    found = open_signers((), Asked(), manifest, tmp_path, lambda _: "", environment)
-    assert [one.describe() for one in found] == [f"{IDENTITY} (issuer {services.issuer})"]
-    assert (
-        refused(lambda: open_signers((), Asked(), manifest, tmp_path, lambda _: "", {})).id == "identity-token-missing"
-    )
-    only = open_signers((write_key(tmp_path, "release"),), Asked(), manifest, tmp_path, lambda _: "", {})
-    assert [one.name for one in only] == ["release"]
-
-
-def test_refuses_to_guess_an_instance(services: Services, tmp_path: Path) -> None:
-    """The public one is never meant without being named."""
-    token = Asked(services.token())
-    assert refused(lambda: open_signers((), token, Sign(), tmp_path, lambda _: "", {})).id == "sigstore-config-invalid"
-    assert refused(lambda: open_signer(None, token, lambda _: "", {})).id == "sigstore-config-invalid"
-
-
-def test_refuses_to_sign_with_nothing_and_with_two_at_once(services: Services, tmp_path: Path) -> None:
-    assert refused(lambda: open_signers((), Asked(), Sign(), tmp_path, lambda _: "", {})).id == "no-signing-key"
-    assert refused(lambda: open_signer(None, Asked(), lambda _: "", {})).id == "no-signing-key"
-    path = write_key(tmp_path, "release")
-    assert refused(lambda: open_signer(path, Asked("x"), lambda _: "", {})).id == "bad-option"
-    assert open_signer(None, Asked(), lambda _: "", {"SEALIFT_KEY": str(path)}).name == "release"
