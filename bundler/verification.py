@@ -66,7 +66,7 @@ class Verification:
             ("verified", f"{release.product} {release.version} ({release.platform})"),
             ("digest", str(self.verified.digest)),
             *(("signed by", signer.line()) for signer in self.verified.signers),
-            ("trusted by", self.verified.policy_origin),
+            ("trusted by", self.verified.policy.place),
             ("checked", ", ".join(self.checked)),
             ("not checked", ", ".join(self.not_checked) or "nothing left"),
             *(("passed over", item.line()) for item in self.passed_over),
@@ -94,7 +94,7 @@ def verify_media(
     if not path.is_dir():
         return Verification(verified, CHECKED, (BESIDE,), passed_over)
     _check_program(program, verified.release)
-    signed, more = _program_is_signed(program, policy, demands_program)
+    signed, more = _program_is_signed(program, verified.policy, demands_program)
     checked = (*CHECKED, BESIDE, *((SIGNED_PROGRAM,) if signed else ()))
     return Verification(verified, checked, () if signed else (SIGNED_PROGRAM,), (*passed_over, *more))
 

@@ -246,6 +246,18 @@ def test_build_carries_the_roots_and_wants_the_newest(tmp_path: Path, bundle: An
     assert (code, value["verified"]) == (0, True)
 
 
+def test_program_is_judged_by_the_root_that_the_media_lead_to(tmp_path: Path, bundle: Any) -> None:
+    """The key of the first root signs neither release nor program any more; the new one signs both."""
+    roots = tmp_path / "roots"
+    roots.mkdir()
+    (roots / "1.root.json").write_bytes(root(1, "old", product="board"))
+    (roots / "2.root.json").write_bytes(root(2, "r1", product="board"))
+    code, value = built(bundle, tmp_path, "--root", roots)
+    assert code == 0, value
+    code, value = bundle("verify", value["kit"], "--trust", roots / "1.root.json")
+    assert (code, "signature of install" in value["checked"]) == (0, True), value
+
+
 def test_build_without_roots_makes_the_bytes_that_it_always_made(tmp_path: Path, bundle: Any) -> None:
     _, value = built(bundle, tmp_path)
     with BundleReader(locate_bundle(Path(value["kit"]))) as reader:
