@@ -57,10 +57,10 @@ class Round:
 class Torture:
     """A vendor, one site, and what was found so far in ``results``."""
 
-    def __init__(self, root: Path, results: Path) -> None:
+    def __init__(self, root: Path, results: Path, seed: int) -> None:
         self._vendor = _vendor(root)
         self._engine = docker.from_env()
-        self._results = results
+        self._results, self._seed = results, seed
         self.count = len(results.read_text().splitlines()) if results.exists() else 0
         self._made, self._back = 0, ""
         self.site = Site.make(self._engine, root / "site", places.free_block(), places.free_subnet(self._engine))
@@ -71,7 +71,7 @@ class Torture:
     def round(self) -> list[str]:
         """One kill and what follows; what is wrong, nothing if all is well. Written down in any case."""
         number = self.count
-        chance = random.Random(f"{SEED} {number}")
+        chance = random.Random(f"{self._seed} {number}")
         task = self._task(chance)
         how = chance.choice(_HOWS)
         began = time.monotonic()
@@ -231,11 +231,11 @@ def _commit() -> str:
     return done.stdout.strip()
 
 
-def main(minutes: float, results: Path) -> int:
+def main(minutes: float, results: Path, seed: int = SEED) -> int:
     """Go on for so many minutes; 1 where anything was wrong."""
     end, bad = time.monotonic() + minutes * 60, 0
     with tempfile.TemporaryDirectory(prefix="sealift-torture-") as folder:
-        torture = Torture(Path(folder), results)
+        torture = Torture(Path(folder), results, seed)
         try:
             while time.monotonic() < end:
                 found = torture.round()
@@ -253,4 +253,4 @@ def main(minutes: float, results: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(float(sys.argv[1]), Path(sys.argv[2])))
+    sys.exit(main(float(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])))
