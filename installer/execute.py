@@ -117,7 +117,7 @@ def _saying_what_serves(plan: Plan, run: Run) -> Iterator[_Watch]:
         yield watch
     except JournalUnwritableError as error:
         where = f"{plan.version} stopped at {watch.begun[-1]}" if watch.begun else f"{plan.version} was not begun"
-        if plan.onward_from in watch.begun or plan.one_way:
+        if plan.may_have_switched(watch.begun):
             serving = f"{plan.old or 'nothing'} or {plan.new or 'nothing'}" if watch.backwards else f"{plan.new}"
             raise SealiftError(
                 "operator-needed",

@@ -40,6 +40,18 @@ def logs(
 
 
 @looks.command()
+def unlock(context: typer.Context) -> None:
+    """Say whether anybody works here. A dead run needs nothing broken; a live one is not touched."""
+    from installer.journal import Journal
+    from installer.lock import unlock as release
+
+    talk: Talk = context.obj
+    said, run = release(Places.state_dir), Journal(Places.state_dir).unfinished()
+    pending = "; a run was cut off: the next one finishes it, or takes it back" if run else ""
+    talk.result(f"{said}{pending}", {"locked": False, "pending": run is not None})
+
+
+@looks.command()
 def prune(
     context: typer.Context,
     keep: Annotated[int | None, typer.Option(help="how many releases stay (else as site.yaml says)")] = None,

@@ -81,6 +81,11 @@ class Plan(Closed):
         """Whether a run that was cut off is brought to its end, instead of being taken back."""
         return self.one_way or (self.onward_from in begun and not failed)
 
+    def may_have_switched(self, begun: Collection[str]) -> bool:
+        """Whether people may get what it leads to by now, or nothing of it any more."""
+        switches = any(step.name == SWITCH for step in self.steps)
+        return self.one_way or (SWITCH if switches else self.onward_from) in begun
+
     def to_undo(self, begun: Collection[str], undone: Collection[str]) -> list[Step]:
         """The steps to take back, last one first."""
         return [step for step in reversed(self.steps) if step.name in begun and step.name not in undone and step.undo]

@@ -28,11 +28,15 @@ def plan_stage(scene: Scene, strategy: str | None, *, by: str) -> Plan:
 
 
 def plan_switch(scene: Scene, staged: Staged, *, within: OnTrial | None, by: str) -> Plan:
-    """From what serves to what is staged."""
+    """From what serves to what is staged.
+
+    Cut off anywhere, it goes on: what it leads to was looked at before, and nobody has the media at hand any more.
+    """
     if within is not None:
         refuse_trial(scene, "blue-green")
     builder = builder_of(scene, "blue-green", from_media=False, standing=True, within=within, marks=staged.marks, by=by)
-    return _plan("switch", scene, switch_over(builder), by)
+    plan = _plan("switch", scene, switch_over(builder), by)
+    return plan.model_copy(update={"onward_from": plan.steps[0].name})
 
 
 def plan_unstage(scene: Scene, staged: Staged, *, by: str) -> Plan:

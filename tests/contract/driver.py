@@ -19,14 +19,12 @@ from installer.commands import Command
 from installer.inventory import Observed
 from installer.media import ToolSink
 from installer.observing import Coming, scene_of, serves, translator
-from installer.performers.containers import Containers
-from installer.performers.frontdoor import FrontDoor
-from installer.performers.host import Handlers, Host, Incoming, require
+from installer.performers import Performer
+from installer.performers.host import Host, Incoming, require
 from installer.performers.loading import Loading
-from installer.performers.looking import Looking
-from installer.performers.permits import Permits
 from installer.performers.siteservices import SiteServices
 from installer.planning import Scene
+from installer.registry.archive import EdgeImage as EdgeArchive
 from installer.site import Site
 from installer.state import EdgeImage, ProductState, ReleaseRef, SiteState, load_state
 from installer.system import Finished
@@ -59,6 +57,9 @@ class FileHost(Host):
 
     def ask(self, question: act.Question) -> None:
         FileDoor(self.world).ask(question)
+
+    def watcher(self) -> FileWatcher:
+        return FileWatcher(self.world)
 
     def probe(self) -> Ask:
         return lambda replica, health: None
@@ -96,21 +97,15 @@ def file_host(state_dir: Path, site: Site, talk: Talk) -> Iterator[FileDriver]:
     yield FileDriver(FileHost(state_dir, site, talk, world_of(state_dir)))
 
 
-class FilePerformer:
-    """Does actions in the world."""
+class FilePerformer(Performer):
+    """Does actions in the world: the product's own performers but for media, registry and front door."""
 
     def __init__(self, host: FileHost, incoming: Incoming | None) -> None:
-        self._handlers: Handlers = {
-            **Containers(host).handlers(),
-            **_FileLoading(host, incoming).handlers(),
-            **_FileServices(host, incoming).handlers(),
-            **FrontDoor(host).handlers(),
-            **Permits(host).handlers(),
-            **Looking(host).handlers(),
-        }
+        super().__init__(host, incoming)
+        self._handlers |= _FileLoading(host, incoming).handlers() | _FileServices(host, incoming).handlers()
 
     def __call__(self, action: act.Action | Check) -> None:
-        self._handlers[type(action)](action)
+        super().__call__(action)
 
 
 class _FileLoading(Loading):
@@ -125,29 +120,79 @@ class _FileLoading(Loading):
 class _FileServices(SiteServices):
     """Registry and front door start and stop by one file each; their archives are kept as on every host."""
 
+    @property
+    def _world(self) -> World:
+        return world_of(self._host.state_dir)
+
     def _start_registry(self, action: act.StartRegistry) -> None:
-        archive = self._archive(action.image, load_state(self._host.state_dir).registry)
-        world_of(self._host.state_dir).put("registry/running")
-        self._host.remember(
-            registry=EdgeImage(
-                name=archive.name, digest=archive.digest, archive=str(archive.path), image_id=archive.config
-            )
-        )
+        self._run_registry(self._archive(action.image, load_state(self._host.state_dir).registry), action.version)
+
+    def _renew_registry(self, action: act.RenewRegistry) -> None:
+        self._run_registry(self._unpacked(action.image, action.digest), action.version)
+
+    def _run_registry(self, archive: EdgeArchive, version: str) -> None:
+        self._world.put("registry/running", archive.digest.encode())
+        self._host.remember(registry=_record(archive, version))
+
+    def _settle_registry(self, _: act.SettleRegistry) -> None:
+        kept = load_state(self._host.state_dir).registry
+        if kept is not None:
+            self._world.put("registry/running", kept.digest.encode())
+
+    def _collect_registry(self, action: act.CollectRegistry) -> None:
+        """Nothing is ever collected here."""
 
     def _remove_registry(self, _: act.RemoveRegistry) -> None:
-        world_of(self._host.state_dir).drop("registry")
+        self._world.drop("registry")
         self._host.remember(registry=None)
 
     def _start_edge(self, action: act.StartEdge) -> None:
         archive = self._archive(action.image, load_state(self._host.state_dir).edge)
-        FileDoor(world_of(self._host.state_dir)).start(action.config)
-        self._host.remember(
-            edge=EdgeImage(name=archive.name, digest=archive.digest, archive=str(archive.path), image_id=archive.config)
-        )
+        FileDoor(self._world).start(action.config)
+        self._world.put("edge/image", archive.digest.encode())
+        self._host.remember(edge=_record(archive, action.version))
+
+    def _renew_edge(self, action: act.RenewEdge) -> None:
+        """The new one takes over what the old one listens on: one file says which of them it is."""
+        archive = self._unpacked(action.image, action.digest)
+        self._world.put("edge/image", archive.digest.encode())
+        self._host.remember(edge=_record(archive, action.version))
+
+    def _settle_edge(self, _: act.SettleEdge) -> None:
+        kept = load_state(self._host.state_dir).edge
+        if kept is not None:
+            self._world.put("edge/image", kept.digest.encode())
 
     def _remove_edge(self, _: act.RemoveEdge) -> None:
-        FileDoor(world_of(self._host.state_dir)).stop()
+        FileDoor(self._world).stop()
         self._host.remember(edge=None, edge_config=None)
+
+
+def _record(archive: EdgeArchive, version: str) -> EdgeImage:
+    return EdgeImage(
+        name=archive.name,
+        digest=archive.digest,
+        archive=str(archive.path),
+        image_id=archive.config,
+        version=version,
+    )
+
+
+@dataclass(frozen=True)
+class FileWatcher:
+    """Looks after a trial: a file says that it does."""
+
+    world: World
+
+    @property
+    def kind(self) -> str:
+        return "file"
+
+    def arm(self, site_file: str) -> None:
+        self.world.put("watcher", site_file.encode())
+
+    def disarm(self) -> None:
+        self.world.drop("watcher")
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from bundler.build import Request, build
+from bundler.collect.layout import MANIFEST
+from installer.ownimages import VERSION_LABEL
 from installer.talk import Talk
-from tests.unit.bundler.layouts import LayoutMaker, tar_layer
+from tests.unit.bundler.layouts import CONFIG, TAR, LayoutMaker, tar_layer
 from tests.unit.trust.keys import root
 from tests.unit.trust.media import write_key
 
@@ -49,6 +51,7 @@ class Edition:
     """``fault`` is what ails its containers (see :mod:`tests.contract.world`); ``store`` names the stateful image.
 
     ``signer`` is the name of its key; ``roots`` are the roots of trust that its media carry.
+    ``edge`` is the version of front door and registry.
     """
 
     version: str
@@ -58,6 +61,7 @@ class Edition:
     signer: str = "release"
     roots: tuple[Path, ...] = ()
     channel: str = "stable"
+    edge: str = "1"
 
 
 @dataclass
@@ -93,11 +97,8 @@ def write_product(edition: Edition, folder: Path, versions: Iterable[str]) -> Pa
     """The sources of an edition, with a changelog of ``versions``; the folder of its manifest, below ``folder``."""
     base = folder / "manifests" / edition.product
     content = {"web": edition.version, "worker": edition.version, "store": edition.store}
-    for name in (*content, "haproxy", "registry"):
-        maker = LayoutMaker(base / "layouts" / name)
-        layer = tar_layer(**{name: f"{name} {content.get(name, '')}".encode()})
-        maker.add(maker.image([layer]), name=f"docker.io/{edition.product}/{name}:1")
-        maker.finish()
+    for name, version in (content | {"haproxy": edition.edge, "registry": edition.edge}).items():
+        _write_image(base / "layouts" / name, name, version)
     sections = (f"## [{version}] - 2026-11-20\n\n- News.\n\n" for version in versions)
     texts = {
         "release.yaml": _RECIPE.format(product=edition.product, channel=edition.channel),
@@ -109,3 +110,24 @@ def write_product(edition: Edition, folder: Path, versions: Iterable[str]) -> Pa
         (base / name).parent.mkdir(parents=True, exist_ok=True)
         (base / name).write_text(text)
     return base
+
+
+def _write_image(folder: Path, name: str, version: str) -> None:
+    """One small layer, and a label with the version."""
+    maker = LayoutMaker(folder)
+    layer = tar_layer(**{name: f"{name} {version}".encode()})
+    config = {
+        "os": "linux",
+        "architecture": "amd64",
+        "config": {"Labels": {VERSION_LABEL: version}},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
+    }
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": maker.document(config, CONFIG),
+        "layers": [maker.blob(layer, TAR)],
+    }
+    found = maker.document(manifest, MANIFEST) | {"platform": {"os": "linux", "architecture": "amd64"}}
+    maker.add(found, name=f"docker.io/board/{name}:1")
+    maker.finish()

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from installer import sittings
 from installer.removal import remove
 from installer.report import show_outcome
 from installer.talk import Talk, run_cli
@@ -41,7 +42,7 @@ def settle(folder: Path, strategy: str = "blue-green") -> Path:
 
 
 def app(args: Sequence[str], prog_name: str, standalone_mode: bool, obj: Talk) -> int:
-    """``install STATE MEDIA [--dry-run]``, ``rollback STATE``, ``remove STATE [PRODUCT]``."""
+    """``install STATE MEDIA [--dry-run]``, ``rollback STATE``, ``remove STATE [PRODUCT]``, and so on."""
     verb, state, *rest = args
     state_dir = Path(state)
     site = state_dir.parent / "site.yaml"
@@ -49,6 +50,19 @@ def app(args: Sequence[str], prog_name: str, standalone_mode: bool, obj: Talk) -
         case "install", [media, *options]:
             wish = Request(state_dir, site, Path(media), dry_run="--dry-run" in options)
             show_outcome(obj, upgrade(wish, obj, lambda _: True, file_host))
+        case "stage", [media]:
+            show_outcome(
+                obj, upgrade(Request(state_dir, site, Path(media), stage=True), obj, lambda _: True, file_host)
+            )
+        case "switch", [*within]:
+            trial = float(within[0]) if within else None
+            show_outcome(obj, sittings.switch(state_dir, site, obj, None, within=trial, connect=file_host))
+        case "unstage", []:
+            show_outcome(obj, sittings.unstage(state_dir, site, obj, None, connect=file_host))
+        case "confirm", []:
+            show_outcome(obj, sittings.confirm(state_dir, site, obj, None, connect=file_host))
+        case "expire", []:
+            sittings.expire(state_dir, site, obj, connect=file_host)
         case "rollback", []:
             show_outcome(obj, rollback(state_dir, site, obj, to=None, product=None, dry_run=False, connect=file_host))
         case "remove", [*product]:

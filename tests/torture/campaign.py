@@ -23,7 +23,6 @@ from typing import Any, Final
 from installer import rendering
 from installer import upgrade as verbs
 from installer.journal import Journal
-from installer.state import load_state
 from installer.truststore import provision
 from tests.contract import program
 from tests.contract.editions import Vendor
@@ -73,6 +72,13 @@ SCENARIOS: Final = {
             mixed=True,
         ),
         Scenario("rollback", _BOTH, ("rollback",), "1.1.0", "1.0.0"),
+        Scenario("stage", _FIRST, ("stage", "1.1.0"), "1.0.0", "1.0.0"),
+        Scenario("unstage", (*_FIRST, ("stage", "1.1.0")), ("unstage",), "1.0.0", "1.0.0"),
+        Scenario("switch", (*_FIRST, ("stage", "1.1.0")), ("switch",), "1.0.0", "1.1.0"),
+        Scenario("trial", (*_FIRST, ("stage", "1.1.0")), ("switch", "3600"), "1.0.0", "1.1.0"),
+        Scenario("confirm", (*_FIRST, ("stage", "1.1.0"), ("switch", "3600")), ("confirm",), "1.1.0", "1.1.0"),
+        Scenario("confirm-time-out", (*_FIRST, ("stage", "1.1.0"), ("switch", "0.001")), ("expire",), "1.1.0", "1.0.0"),
+        Scenario("edge-upgrade", _FIRST, ("install", "1.1.0", "", "2"), "1.0.0", "1.1.0"),
         Scenario("remove", _BOTH, ("remove", PRODUCT), "1.1.0", None),
     )
 }
@@ -104,6 +110,7 @@ class Campaign:
         for words in scenario.before:
             self._must(self._here(words, Points()), 0)
         self._keep(self._kept)
+        self._runs = len(Journal(self.state).runs())
         counted, seen = self._looking()
         self._must(self._here(scenario.command, counted), scenario.code)
         assert not (found := self._strange(seen)), found
@@ -221,18 +228,19 @@ class Campaign:
         return [*found, *unrest(self.state), *Picture.of(self.state).differs(self.reference)]
 
     def _is_over(self) -> bool:
-        """Whether the command had come to its very end, so that a second rollback would be another one."""
-        product = load_state(self.state).products.get(PRODUCT)
-        version = product.current.version if product and product.current else None
-        over = Journal(self.state).unfinished() is None
-        return self.scenario.command[0] == "rollback" and over and version == self.scenario.new
+        """Whether the command had come to its very end, and is one that would do something else a second time."""
+        runs = Journal(self.state).runs()
+        ended = len(runs) > self._runs and runs[-1].outcome == "done"
+        return ended and self.scenario.command[0] in ("rollback", "confirm", "unstage", "switch")
 
     # Files
 
     def _words(self, words: Sequence[str]) -> list[str]:
         verb, *rest = words
-        if verb == "install":
-            rest = [str(self._vendor.kit(rest[0], fault="".join(rest[1:]), store=rest[0]))]
+        if verb in ("install", "stage"):
+            version, fault, edge = (*rest, *("", "1")[len(rest) - 1 :])
+            store = version if verb == "install" else "1.0.0"  # what changes stateful services can't be staged
+            rest = [str(self._vendor.kit(version, fault=fault, store=store, edge=edge))]
         return ["--quiet", verb, str(self.state), *rest]
 
     def _keep(self, place: Path) -> None:

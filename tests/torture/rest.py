@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from installer.journal import Journal
-from installer.state import load_state
+from installer.names import other
+from installer.state import ProductState, load_state
 from tests.contract.door import FileDoor
 from tests.contract.driver import world_of
 
-_PASSING = ("state/journal", "state/state.", "state/lock")
+_PASSING = ("state/journal", "state/state.", "state/lock", "state/trials/")
 _VARYING = ("sequence", "journal")
 
 
@@ -37,6 +38,9 @@ class Picture:
         value = load_state(state_dir).model_dump(mode="json")
         for product in value["products"].values():
             product.pop("since")
+            for part, varying in (("staged", ("since",)), ("trial", ("boot", "uptime", "wall"))):
+                for name in varying if product[part] else ():
+                    product[part].pop(name)
         return cls(files, {key: item for key, item in value.items() if key not in _VARYING})
 
     def differs(self, other: Picture) -> list[str]:
@@ -50,6 +54,11 @@ class Picture:
 def _is_draft_of_the_world(name: str) -> bool:
     """An engine cleans up after itself; only what the state dir holds is ours."""
     return name.startswith("world/") and "/." in name
+
+
+def _stands_by(product: ProductState) -> bool:
+    """Whether the other colour is up: it was staged, or it comes back unless somebody confirms."""
+    return product.staged is not None or product.trial is not None
 
 
 def served(state_dir: Path, product: str) -> frozenset[str]:
@@ -72,7 +81,9 @@ def unrest(state_dir: Path) -> list[str]:
     elif state.products:
         found.append("the front door does not run")
     for product in state.products.values():
-        wanted = {product.active, "base"}
+        wanted = {product.active, "base"} | (
+            {other(product.active)} if _stands_by(product) and product.active else set()
+        )
         seen = {one.part for _, one in world_of(state_dir).containers() if one.product == product.product}
         if seen != wanted:
             found.append(f"{product.product} has containers of {seen}")

@@ -19,16 +19,23 @@ from tests.torture.campaign import SCENARIOS, Campaign, Scenario, chosen
 
 SEED = 20261121
 POINTS = {
-    "first-install": 300,
-    "first-install-fails": 260,
-    "blue-green": 300,
-    "blue-green-fails": 240,
-    "rolling": 320,
-    "rolling-fails": 240,
-    "rollback": 200,
-    "remove": 180,
+    "first-install": 220,
+    "first-install-fails": 200,
+    "blue-green": 180,
+    "blue-green-fails": 170,
+    "rolling": 200,
+    "rolling-fails": 190,
+    "rollback": 140,
+    "stage": 110,
+    "unstage": 60,
+    "switch": 130,
+    "trial": 130,
+    "confirm": 70,
+    "confirm-time-out": 130,
+    "edge-upgrade": 180,
+    "remove": 120,
 }
-AGAIN = 64
+AGAIN = 36
 SHARDS = 2
 
 assert POINTS.keys() == SCENARIOS.keys()
