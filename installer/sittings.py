@@ -146,12 +146,14 @@ def is_needed(state_dir: Path) -> bool:
 
 
 def leave(state_dir: Path, site_file: Path, talk: Talk) -> None:
-    """The last thing that the looking container does: it takes itself away."""
+    """Nothing is left to look at, such as after a removal: the looking container, or the timer, takes itself away."""
     site = load_site(site_file)
-    with compose_host(state_dir, site, talk) as driver:
+    with suppress(SealiftError), compose_host(state_dir, site, talk) as driver:
         watcher = driver.host.watcher()
         if isinstance(watcher, Container):
             watcher.end()
+        else:
+            watcher.disarm()
 
 
 def is_container() -> bool:

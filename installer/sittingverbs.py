@@ -126,5 +126,7 @@ def expire(
             own.leave(Places.state_dir, Places.site_file, talk)
         return
     ended = own.expire(Places.state_dir, Places.site_file, talk)
+    if not own.is_needed(Places.state_dir):
+        own.leave(Places.state_dir, Places.site_file, talk)
     lines = [f"{one.result}: {one.product} {one.version}" for one in ended] or ["nothing is due"]
     talk.result("\n".join(lines), {"expired": [one.as_json() for one in ended]})
