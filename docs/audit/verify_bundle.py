@@ -2,9 +2,9 @@
 """Check a sealift bundle without any program of sealift: Python's standard library, `zstd` and `openssl` do.
 
     python3 verify_bundle.py --key release.pub lan-chat-2.1.0-linux-amd64.bundle.tar.zst
-Written from installer/bundle/FORMAT.md alone. The file is read once, from its first byte to its last; a frame (8 MiB at
-most) and the head are held. Nothing is extracted, and nothing out of the file is printed before the signatures held.
-Exit: 0 good, 2 usage, 3 malformed, 4 corrupt, 5 untrusted, 6 another product. The first refusal wins.
+Written from installer/bundle/FORMAT.md alone. The file is read once; a frame (8 MiB at most) and the head are held.
+Nothing is extracted, and nothing out of the file is printed before the signatures held. The first refusal wins.
+Exit: 0 good, 2 usage, 3 malformed, 4 corrupt, 5 untrusted, 6 another product.
 """
 
 import argparse
@@ -20,8 +20,7 @@ import tempfile
 import unicodedata
 from pathlib import Path
 
-BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
-KIB, MIB, LAYOUT = 2**10, 2**20, ["oci-layout", "index.json"]
+BLANK, LAYOUT = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0", ["oci-layout", "index.json"]
 NAMES = {0: "GOOD", 3: "REFUSED, malformed", 4: "REFUSED, corrupt", 5: "REFUSED, untrusted", 6: "REFUSED, incompatible"}
 
 
@@ -47,8 +46,7 @@ class Frames:
 
     def next(self, size):
         """The content of the next frame, which must declare exactly this size and unpack to it."""
-        number, inside, blocks, last = f"frame {len(self.seen) + 1}", 0, 0, 0
-        raw = bytearray(self.take(5))
+        raw, number, inside, blocks, last = bytearray(self.take(5)), f"frame {len(self.seen) + 1}", 0, 0, 0
         demand(raw[:4] == b"\x28\xb5\x2f\xfd", 3, f"no zstd frame where {number} must begin")
         demand(not raw[4] & 31 and raw[4] & 224, 3, f"{number} has a dictionary, checksum, reserved bit, or no size")
         if not raw[4] & 0b100000:
@@ -62,32 +60,26 @@ class Frames:
             block = self.take(3)
             value = int.from_bytes(block, "little")
             last, kind, length = value & 1, value >> 1 & 3, value >> 3
-            demand(kind < 3 and length <= 128 * KIB, 3, f"{number} has a block of no known kind or size")
+            demand(kind < 3 and length <= 2**17, 3, f"{number} has a block of no known kind or size")
             inside, blocks = inside + (length if kind < 2 else 0), blocks + 1
-            demand(inside <= size and blocks <= size // KIB + 8, 3, f"{number} holds more than it declares")
+            demand(inside <= size and blocks <= size // 2**10 + 8, 3, f"{number} holds more than it declares")
             raw += block + self.take(1 if kind == 1 else length)
-        data = expand(bytes(raw), size)
-        demand(data is not None, 4, f"zstd does not unpack {number} to {size} bytes")
+        with tempfile.TemporaryFile() as spool:
+            spool.write(raw)
+            spool.seek(0)
+            with subprocess.Popen(["zstd", "-dcq"], stdin=spool, stdout=-1, stderr=-3) as zstd:  # a pipe, /dev/null
+                data = zstd.stdout.read(size + 1)  # what comes after that ends in a broken pipe
+        demand(len(data) == size and zstd.returncode == 0, 4, f"zstd does not unpack {number} to {size} bytes")
         self.seen.append((len(raw), size))
         return data
 
     def member(self, size):
         """The content of a member: frames of 8 MiB, the last one filled with zeros to a multiple of 512."""
         whole = -(-size // 512) * 512
-        for at in range(0, whole, 8 * MIB):
-            data = self.next(min(8 * MIB, whole - at))
+        for at in range(0, whole, 2**23):
+            data = self.next(min(2**23, whole - at))
             yield data[: size - at]
             demand(not any(data[size - at :]), 3, "the padding of a member is not zero")
-
-
-def expand(frame, size):
-    """What zstd makes of one frame, or None where that is not `size` bytes without complaint."""
-    with tempfile.TemporaryFile() as spool:
-        spool.write(frame)
-        spool.seek(0)
-        with subprocess.Popen(["zstd", "-dcq"], stdin=spool, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as zstd:
-            data = zstd.stdout.read(size + 1)  # what comes after that ends in a broken pipe
-        return data if len(data) == size and zstd.returncode == 0 else None
 
 
 def header(name, size, mode):
@@ -118,11 +110,10 @@ def openssl_verifies(der, signature, message):
         return subprocess.run(command, input=message, capture_output=True, check=False).returncode == 0
 
 
-def signers(raw, signatures, keys, threshold):
+def signers(raw, files, keys, threshold):
     """The given keys whose signature over the raw bytes of release.json holds, and what was not judged."""
-    demand(signatures, 5, "it is not signed")
-    once = {"object_pairs_hook": lambda pairs: len(dict(pairs)) == len(pairs) and dict(pairs)}
-    claims = [json.loads(signature.decode("utf-8"), **once) for signature in signatures]
+    demand(files, 5, "it is not signed")
+    claims = [json.loads(s.decode(), object_pairs_hook=lambda p: len(dict(p)) == len(p) and dict(p)) for s in files]
     demand(all(fits(claim, SIGNATURE) for claim in claims), 3, "a signature says more or other than it may")
     trusted, found = {hashlib.sha256(key).digest(): key for key in keys}, set()
     by_key = [claim for claim in claims if "publicKey" in claim["verificationMaterial"]]
@@ -138,21 +129,17 @@ def signers(raw, signatures, keys, threshold):
 
 # Schemas. Rules: pattern, range, constant, {closed object}, [list of], (one, or, other), [pattern of names, of values].
 B64 = "(?=.)([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/][AQgw]==)?"
-COUNT, HASH = "0|[1-9][0-9]{0,15}", "(?=.{44}$)" + B64 + "(?<=[^=]=)"
-KEY, TEXT = {"hint": HASH}, {"envelope": "(?s).*"}
-PROOF = {"checkpoint": TEXT, "logIndex": COUNT, "treeSize": COUNT, "rootHash": HASH, "hashes?": [HASH]}
-ENTRY = {"inclusionProof": PROOF, "canonicalizedBody": B64, "logId": {"keyId": B64}, "logIndex": COUNT}
-ENTRY["kindVersion"] = {"kind": "hashedrekord", "version": r"0\.0\.[12]"}
-ENTRY.update({"integratedTime?": COUNT, "inclusionPromise?": {"signedEntryTimestamp": B64}})
-KEYLESS = {"certificate": {"rawBytes": B64}, "tlogEntries": [ENTRY]}
-KEYLESS["timestampVerificationData?"] = {"rfc3161Timestamps?": [{"signedTimestamp": B64}]}
-SIGNATURE = {
-    "mediaType": r"application/vnd\.dev\.sigstore\.bundle\.v0\.3\+json",
-    "messageSignature": {"messageDigest": {"algorithm": "SHA2_256", "digest": HASH}, "signature": B64},
-    "verificationMaterial": ({"publicKey": KEY, "tlogEntries?": [()]}, KEYLESS),
-}
+COUNT, HASH, ANY = "0|[1-9][0-9]{0,15}", "(?=.{44}$)" + B64 + "(?<=[^=]=)", "(?s).*"
+PROOF = {"checkpoint": {"envelope": ANY}, "logIndex": COUNT, "treeSize": COUNT, "rootHash": HASH, "hashes?": [HASH]}
+LOGGED = {"inclusionProof": PROOF, "canonicalizedBody": B64, "logId": {"keyId": B64}, "logIndex": COUNT}
+LOGGED |= {"kindVersion": {"kind": "hashedrekord", "version": r"0\.0\.[12]"}, "integratedTime?": COUNT}
+LOGGED["inclusionPromise?"], STAMPS = {"signedEntryTimestamp": B64}, {"rfc3161Timestamps?": [{"signedTimestamp": B64}]}
+KEYLESS = {"certificate": {"rawBytes": B64}, "tlogEntries": [LOGGED], "timestampVerificationData?": STAMPS}
+SIGNATURE = {"mediaType": r"application/vnd\.dev\.sigstore\.bundle\.v0\.3\+json"}
+SIGNATURE["messageSignature"] = {"messageDigest": {"algorithm": "SHA2_256", "digest": HASH}, "signature": B64}
+SIGNATURE["verificationMaterial"] = ({"publicKey": {"hint": HASH}, "tlogEntries?": [()]}, KEYLESS)
 SIZE, DIGEST, NAME, URL = range(2**50 + 1), "sha256:[0-9a-f]{64}", "[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", "/[!-~]*"
-NUMBER, PRE = "(0|[1-9][0-9]*)", "(0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
+NUMBER, PRE, LONG = "(0|[1-9][0-9]*)", "(0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)", "(?s).{0,2000}"
 VERSION = rf"(?=.{{1,64}}$){NUMBER}\.{NUMBER}\.{NUMBER}(-{PRE}(\.{PRE})*)?"
 RANGE = (None, rf"(?=.{{1,200}}$)((==|!=|<=|>=|<|>){NUMBER}(\.{NUMBER}){{0,2}}(,(?!$)|$))+")
 PATH = r"(?=.{1,100}$)(?!(.*/)?\.\.?(/|$))[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*"
@@ -169,18 +156,17 @@ HEALTH = (None, {"http": f"(?=.{{1,200}}$){PORT}{URL}", "tcp": None}, {"http": N
 SERVICE = {"image": NAME, "replicas": range(1, 33), "health": HEALTH, "needs": [NAME], "state": "none|shared"}
 ENTRY = {"service": NAME, "port": range(1, 2**16), "protocol": "http|tcp"}
 SMOKE = {"entry": NAME, "http": "(?=.{1,500}$)" + URL, "expect": range(100, 600), "contains": (None, "(?s).{0,500}")}
-KINDS = {"string": ["(?s).{0,2000}"], "integer": [range(1 - 2**53, 2**53)], "boolean": [True, False], "list": []}
-INPUT = {"since": (None, VERSION), "description": "(?s).{0,2000}"}
-INPUT = tuple({**INPUT, "type": kind, "default": (None, *rules)} for kind, rules in KINDS.items())
+KINDS = {"string": [LONG], "integer": [range(1 - 2**53, 2**53)], "boolean": [True, False], "list": []}
+INPUT_NAME, ABOUT = r"(?=.{1,80}$)[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*", {"since": (None, VERSION), "description": LONG}
+INPUT = tuple({**ABOUT, "type": kind, "default": (None, *rules)} for kind, rules in KINDS.items())
 RELEASE = {"type": r"application/vnd\.sealift\.release\.v1\+json", "files": [FILE], "images": [IMAGE], "smoke": [SMOKE]}
-RELEASE.update(product=NAME, channel=NAME, version=VERSION, platform="linux/(amd64|arm64)")
+RELEASE.update(product=NAME, channel=NAME, version=VERSION, platform="linux/(amd64|arm64)", deploy={"compose": PATH})
 RELEASE.update(created="(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-[0-9]{2}T([01][0-9]|2[0-3])(:[0-5][0-9]){2}Z")
-RELEASE.update(minimum_root_version=range(1, 2**53), strategy="blue-green|rolling", deploy={"compose": PATH})
+RELEASE.update(minimum_root_version=range(1, 2**53), strategy="blue-green|rolling", entry_points=[NAME, ENTRY])
 RELEASE.update(edge=dict.fromkeys(["haproxy", "registry"], (None, NAME)), services=[NAME, SERVICE])
-RELEASE.update(requires=dict.fromkeys(["upgrade_from", "installer"], RANGE), entry_points=[NAME, ENTRY])
-RELEASE.update(inputs=[r"(?=.{1,80}$)[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*", INPUT])
+RELEASE.update(requires=dict.fromkeys(["upgrade_from", "installer"], RANGE), inputs=[INPUT_NAME, INPUT])
 HEAD = r"packing\.json|signatures/[a-z0-9][a-z0-9._-]{0,60}\.sigstore\.json|trust/[1-9][0-9]{0,8}\.root\.json"
-CAPS = {"r": (8 * MIB, 1), "s": (64 * KIB, 32), "t": (512 * KIB, 64), "p": (64 * KIB, 1)}
+CAPS = {"r": (2**23, 1), "s": (2**16, 32), "t": (2**19, 64), "p": (2**16, 1)}
 
 
 def fits(value, rule):
@@ -204,8 +190,8 @@ def signed_members(release):
     demand(fits(release, RELEASE), 3, "release.json does not keep its schema")
     datetime.date.fromisoformat(release["created"][:10])  # a ValueError where the calendar has no such day
     shown = {sign for one in release["inputs"].values() for sign in one["description"]} - {"\t", "\n"}
-    hidden = {"Cc", "Cf", "Zl", "Zp"} & set(map(unicodedata.category, shown)) or shown & set(BLANK)
-    demand(not hidden, 3, "a text with hidden characters")
+    kinds = set(map(unicodedata.category, shown))
+    demand(not ({"Cc", "Cf", "Zl", "Zp"} & kinds or shown & set(BLANK)), 3, "a text with hidden characters")
     names, images = [one["path"] for one in release["files"]], [one["name"] for one in release["images"]]
     services, entries = release["services"], release["entry_points"]
     used = [("templates/" + release["deploy"]["compose"], names)] + [(s["image"], images) for s in services.values()]
@@ -213,11 +199,10 @@ def signed_members(release):
     used += [(one["service"], [n for n in services if services[n]["state"] != "shared"]) for one in entries.values()]
     used += [(one["entry"], [n for n in entries if entries[n]["protocol"] == "http"]) for one in release["smoke"]]
     used += [(image, [None, *images]) for image in release["edge"].values()]
-    alone = all(len({name, *one["needs"]}) == len(one["needs"]) + 1 for name, one in services.items())
-    demand(alone, 3, "a service that needs itself, or another one twice")
+    demand(all(len({n, *s["needs"]}) == len(s["needs"]) + 1 for n, s in services.items()), 3, "needs itself, or twice")
     demand(all(name in known for name, known in used), 3, "release.json names something that is not in it")
-    demand(images == sorted(set(images)) and names == sorted(names), 3, "files or images repeated or not sorted")
-    demand(len({name.lower() for name in names}) == len(names), 3, "names that differ only in case, or repeated")
+    alone = len({name.lower() for name in names}) == len(names) and images == sorted(set(images))
+    demand(alone and names == sorted(names), 3, "files or images repeated, in another case too, or not sorted")
     demand(all(re.fullmatch(HOMES[one["role"]], one["path"]) for one in release["files"]), 3, "a file out of place")
     demand([name in names for name in LAYOUT] == [bool(images)] * 2, 3, "images without their layout, or the reverse")
     files = {one["path"]: (one["size"], int(one["mode"], 8), one["digest"][7:]) for one in release["files"]}
@@ -232,8 +217,7 @@ def signed_members(release):
             right = sizes.setdefault(blob["digest"][7:], blob["size"]) == blob["size"]
             demand(right and kinds.setdefault(blob["digest"][7:], kind) == kind, 3, "one digest of two sizes or kinds")
     order = sorted(files, key=lambda name: (LAYOUT.index(name) if name in LAYOUT else -1, name))
-    blobs = [(f"blobs/sha256/{digest}", sizes[digest], 0o644, digest) for digest in sorted(kinds)]
-    return [(name, *files[name]) for name in order] + blobs
+    return [(name, *files[name]) for name in order] + [(f"blobs/sha256/{d}", sizes[d], 0o644, d) for d in sorted(kinds)]
 
 
 def read_head(frames):
@@ -254,8 +238,7 @@ def read_head(frames):
 
 def check(file, keys, threshold, product, say):
     """Check all of a bundle, in the order of the page, and say a line for each check."""
-    frames = Frames(file)
-    head = read_head(frames)
+    head = read_head(frames := Frames(file))
     raw, packing = head.pop("release.json"), head.pop("packing.json")
     signatures = [data for name, data in head.items() if name[0] == "s"]  # roots are judged by who has one
     say(f"ok  head: release.json of {len(raw)} bytes, {len(head)} signatures and roots, packing.json")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib.util
+import io
 import json
 import os
 import re
@@ -13,7 +14,8 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, BinaryIO, ClassVar, Self
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -64,6 +66,28 @@ def stick(built: Built, keys: Path, tmp_path: Path) -> Path:
     return folder
 
 
+class Unpacked:
+    """``zstd -dcq``, started once for each frame."""
+
+    known: ClassVar[dict[bytes, tuple[bytes, int]]] = {}
+
+    def __init__(self, command: list[str], stdin: BinaryIO, **streams: int) -> None:
+        frame = stdin.read()
+        if frame not in self.known:
+            stdin.seek(0)
+            with subprocess.Popen(command, stdin=stdin, **streams) as zstd:  # type: ignore[call-overload]
+                data = zstd.stdout.read(2**24)
+            self.known[frame] = data, zstd.returncode
+        data, self.returncode = self.known[frame]
+        self.stdout = io.BytesIO(data)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """It has ended long ago."""
+
+
 @pytest.fixture(scope="module")
 def auditor() -> Any:
     """The verifier as a module: many bundles without a start of Python each, and of zstd for frames that they share."""
@@ -71,7 +95,7 @@ def auditor() -> Any:
     assert spec and spec.loader
     module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.expand = functools.cache(module.expand)
+    module.subprocess = SimpleNamespace(run=subprocess.run, Popen=Unpacked)
     module.openssl_verifies = functools.cache(module.openssl_verifies)
     return module
 
@@ -339,7 +363,7 @@ def test_takes_no_key_but_p256_in_one_spelling(built: Built, tmp_path: Path) -> 
 
 def test_verifier_is_short_and_needs_only_the_standard_library() -> None:
     source = VERIFIER.read_text()
-    assert len(source.splitlines()) < 320
+    assert len(source.splitlines()) < 300
     tree = ast.parse(source, feature_version=(3, 9))
     plain = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
     taken = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
