@@ -20,7 +20,7 @@ SURVIVED: Final = 0
 UNTESTED: Final = frozenset([5, 33])
 """No test calls the function."""
 
-_ID_FIRST: Final = frozenset(["SealiftError", "_refusal", "_root_refusal", "_Problem", "fault"])
+_ID_FIRST: Final = frozenset(["SealiftError", "_refusal", "refusal", "_broken", "_Problem", "fault"])
 """What makes a refusal: its first argument is the error id; the others are words for people."""
 _WORDS_ONLY: Final = frozenset(["ValueError", "TypeError"])
 _NAME_SECOND: Final = frozenset(["_number", "parse_canonical"])

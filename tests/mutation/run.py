@@ -25,7 +25,8 @@ FOLDER: Final = REPOSITORY / "build/mutation"
 PAGE: Final = REPOSITORY / "docs/mutation.md"
 # What a hole in would hurt most comes first.
 MODULES: Final = (
-    "verify", "trust", "signature", "archive", "frames", "strictjson", "tarheader", "release", "packing", "digest",
+    "verify", "trust", "roots", "rootfile", "tufroot", "signers", "signature", "sigstorefields", "archive", "frames",
+    "lanes", "strictjson", "tarheader", "release", "packing", "digest",
 )  # fmt: skip
 NEEDED: Final = (
     "bundler",
@@ -35,6 +36,9 @@ NEEDED: Final = (
     "tests/unit/__init__.py",
     "tests/vectors",
     "tests/unit/bundle/asking.py",
+    "tests/unit/bundler/layouts.py",
+    "tests/unit/trust/keys.py",
+    "tests/unit/trust/roots.py",
     "tests/mutation/__init__.py",
 )
 # The quick ones. Those that alter thousands of bytes, start programs or draw at random would only take longer.
@@ -42,6 +46,9 @@ TESTS: Final = [
     "tests/unit/bundle/test_mutants.py",
     "tests/unit/bundle/test_limits.py",
     "tests/unit/bundle/test_bundle_reading.py",
+    "tests/unit/trust/test_thresholds.py",
+    "tests/unit/trust/test_requirements.py",
+    "tests/unit/trust/test_walking.py",
     "tests/mutation/killer.py",
 ]
 OUTCOMES: Final = {"killed": "killed", "late": "ran out of time", "survived": "survived", "left": "not tried"}
