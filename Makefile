@@ -1,6 +1,6 @@
 # Debian 12 with git, make and python3 is enough; `make setup` gets the rest. `make` alone shows this list.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint reproducible load mutation fuzz bench kills lock clean
+.PHONY: help setup demo test lint reproducible load mutation fuzz bench kills torture lock clean
 # One run at a time: the recipes share the engine and the environment.
 .NOTPARALLEL:
 

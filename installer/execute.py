@@ -19,7 +19,7 @@ from installer.actions import Action
 from installer.checks import Check
 from installer.errors import SealiftError
 from installer.journal import Journal, JournalUnwritableError, Run
-from installer.plan import Plan, Step
+from installer.plan import SHIFT, Plan, Step
 
 Perform = Callable[[Action | Check], None]
 Say = Callable[[str], None]
@@ -95,7 +95,9 @@ class Executor:
                     self._perform(action)
             except (SealiftError, OSError) as undoing:
                 self._journal.write(watch.run, "end", detail="operator-needed")
-                raise _operator_needed(plan, step, why, refused_by_disk(undoing), details) from undoing
+                left = [one.name for one in plan.to_undo(watch.begun, undone)]
+                raise _operator_needed(plan, step, why, refused_by_disk(undoing), details, left) from undoing
+            undone = (*undone, step.name)
             self._journal.write(watch.run, "undo-done", step.name)
         self._journal.write(watch.run, "end", detail="rolled-back")
 
@@ -153,10 +155,16 @@ def rolled_back(plan: Plan, step: Step, error: SealiftError) -> SealiftError:
     )
 
 
-def _operator_needed(plan: Plan, step: Step, why: str, undoing: SealiftError, details: tuple[str, ...]) -> SealiftError:
+def _operator_needed(
+    plan: Plan, step: Step, why: str, undoing: SealiftError, details: tuple[str, ...], left: Sequence[str]
+) -> SealiftError:
+    """``left``: the steps that are not taken back yet."""
+    old, new = plan.old or "nothing", plan.new or "nothing"
+    mixed = plan.may_have_switched(left) or any(name.startswith(SHIFT) for name in left)
+    serving = f"{old} or {new} is serving" if mixed else f"{old} is serving"
     return SealiftError(
         "operator-needed",
-        f"somebody must look at this now: {plan.version} failed ({why}), "
+        f"{serving}, and somebody must look at this now: {plan.version} failed ({why}), "
         f"and taking back {step.name} failed too: {undoing}",
         hint="mend what the last message names, then run the same command again: it takes back the rest",
         details=(*details, *undoing.details),

@@ -16,6 +16,8 @@ Kind = Literal["install", "rollback", "remove", "stage", "unstage", "switch", "c
 
 SWITCH: Final = "switch"
 """The step after which an interrupted run goes on instead of back."""
+SHIFT: Final = "shift-"
+"""How the steps of a rolling upgrade begin that put new replicas behind the front door, beside the old ones."""
 
 
 class Step(Closed):

@@ -22,7 +22,7 @@ from installer.commands import Command
 from installer.edge.config import Backend, EdgeConfig, Server
 from installer.errors import SealiftError
 from installer.names import Colour
-from installer.plan import Step
+from installer.plan import SHIFT, Step
 from installer.steps import Builder, awaiting, services
 
 
@@ -118,7 +118,7 @@ class Rounds:
         """New replicas come in behind the door, old ones leave it, as one change."""
         come = sorted(set(self._servers(number)) - set(self._servers(number - 1)))
         return Step(
-            name=f"shift-{number}",
+            name=f"{SHIFT}{number}",
             intent=f"let {len(self._containers(self.upgrade.release, number))} new replicas serve "
             f"instead of {len(self._leaving(number))} old ones",
             actions=(ApplyEdge(config=self._shifted(number)),),

@@ -36,7 +36,7 @@ from installer.steps import OnTrial
 from installer.talk import Talk
 from installer.truststore import load_policy, update
 
-_WRITTEN: Final = ("trust", "archives", "secrets", "secrets/*", "releases/*", "base/*", "tools/*")
+_WRITTEN: Final = ("trust", "trials", "archives", "secrets", "secrets/*", "releases/*", "base/*", "tools/*")
 """Where below the state dir a run writes files of its own; the front door tidies up after itself."""
 
 Approve = Callable[[str], bool]

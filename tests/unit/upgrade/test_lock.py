@@ -19,9 +19,10 @@ from installer.lock import locked, unlock
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 HOLDER = """
-import subprocess, sys, time
+import signal, subprocess, sys, time
 from pathlib import Path
 from installer.lock import locked
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored
 with locked(Path(sys.argv[1]), "install board 1.0.0"):
     child = subprocess.Popen(["sleep", "30"])
     print(child.pid, flush=True)
