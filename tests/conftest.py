@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +15,10 @@ import docker
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+if threading.current_thread() is threading.main_thread():
+    # A shell in the background hands SIGINT down as ignored; what tests start must be able to be interrupted.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -272,7 +272,7 @@ def test_killed_build_leaves_no_final_name_and_the_next_one_sweeps_up(product: P
     assert bundle(product, "verify", value["kit"], "--key", "keys/release.pub")[0] == 0
 
 
-def test_terminated_build_ends_with_130_and_leaves_nothing(product: Path) -> None:
+def test_terminated_build_ends_with_130_and_leaves_nothing_under_a_final_name(product: Path) -> None:
     with (product / "manifests/board/helper").open("wb") as file:
         for _ in range(40):
             file.write(os.urandom(1_000_000))
@@ -291,7 +291,9 @@ def test_terminated_build_ends_with_130_and_leaves_nothing(product: Path) -> Non
         out = process.communicate(timeout=60)[0]
     assert process.returncode == 130
     assert json.loads(out)["error"]["id"] == "interrupted"
-    assert list((product / "dist").iterdir()) == []
+    left = [path for path in (product / "dist").rglob("*") if path.is_file()]
+    assert {path.name for path in left} <= {"leftover"}, "what the next build may take blobs from, and nothing else"
+    assert all(path.parent.name == "board-v2.1.0.partial" for path in left)
 
 
 def test_dry_run_shows_every_member_and_needs_no_key(tmp_path: Path) -> None:
