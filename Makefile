@@ -32,7 +32,7 @@ load: setup ## every way to change what serves, under load, alone: the figures o
 	@.ci/with-engine $(bin)/python -m tests.load.upgrades
 
 mutation: setup ## change the verifier in small ways and ask whether a test notices (MINUTES=60, goes on where it stopped)
-	@$(bin)/python -m pip install -q --disable-pip-version-check --require-hashes -r tests/mutation/requirements.lock
+	@$(bin)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r tests/mutation/requirements.lock
 	@nice -n 15 $(bin)/python -m tests.mutation.run $(or $(MINUTES),60) $(MODULES)
 
 fuzz: setup ## coverage-guided fuzzing of all that reads hostile bytes, 10 minutes (FUZZ_SECONDS=600)

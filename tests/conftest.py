@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import threading
 import uuid
@@ -13,6 +12,8 @@ from pathlib import Path
 
 import docker
 import pytest
+
+from tests.claims import single_port
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -57,19 +58,8 @@ def unique_name() -> Callable[[str], str]:
 
 @pytest.fixture
 def free_port() -> Callable[[], int]:
-    """Finds TCP ports of 127.0.0.1 that nothing listened on a moment ago, each once per test."""
-    given: set[int] = set()
-
-    def find() -> int:
-        while True:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port = int(probe.getsockname()[1])
-            if port not in given:
-                given.add(port)
-                return port
-
-    return find
+    """Finds TCP ports of 127.0.0.1 that nothing listens on and nobody else is given."""
+    return single_port
 
 
 @pytest.fixture(scope="session")

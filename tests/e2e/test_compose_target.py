@@ -30,6 +30,7 @@ from installer.system import Finished, run
 from installer.targets.compose import ComposeTarget, engine_environment
 from installer.targets.compose_file import Placement, colour_replicas, split
 from installer.targets.health import await_healthy, diagnose
+from tests import claims
 from tests.unit.site.builders import release_of
 
 pytestmark = pytest.mark.e2e
@@ -176,9 +177,8 @@ def new_lab(folder: Path, image: str) -> Iterator[Lab]:
     """A lab with both networks, taken down at the end whatever happened in between."""
     (folder / "db").write_bytes(b"first")
     (folder / "db").chmod(0o600)
-    subnet = f"10.{random.randint(220, 250)}.{random.randint(0, 255)}.0/24"
     site = parse_site(
-        f"{{site: hospital-7, network: {{subnet: {subnet}}}, secrets: {{db: {{file: {folder / 'db'}}}}}}}"
+        f"{{site: hospital-7, network: {{subnet: {claims.subnet()}}}, secrets: {{db: {{file: {folder / 'db'}}}}}}}"
     )
     with Inventory(SOCKET, Names.of(folder)) as inventory:
         lab = Lab(folder, image, site, inventory)

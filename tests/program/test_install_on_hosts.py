@@ -22,6 +22,7 @@ import yaml
 
 from installer import __version__
 from installer.names import Names
+from tests import claims
 from tests.products.wallboard.product import make_images, make_product, remove_images
 from tests.program.hosts import MEDIA, Host, place_client, root_filesystem
 
@@ -154,7 +155,7 @@ def place(
         f"registry: {{bundled: {{listen: {listen}}}}}\n"
         f'entry_points: {{board: {{bind: "127.0.0.1:{door}"}}}}\n'
         f"preview: {{bind: 127.0.0.1, ports: {preview}-{preview}}}\n"
-        f"network: {{subnet: 10.{random.randint(200, 219)}.{random.randint(0, 255)}.0/24}}\n"
+        f"network: {{subnet: {claims.subnet()}}}\n"
         "timing: {health: 60s, settle: 0s, bake: 0s, drain: 1s}\n"
     )
     socket = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")

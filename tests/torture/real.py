@@ -27,6 +27,7 @@ import docker
 
 from installer.journal import Journal
 from installer.targets import labels
+from tests import claims
 from tests.e2e.site import conftest as places
 from tests.e2e.site.host import ABSENT, Site
 from tests.e2e.site.vendor import Edition, Vendor
@@ -63,7 +64,7 @@ class Torture:
         self._results, self._seed = results, seed
         self.count = len(results.read_text().splitlines()) if results.exists() else 0
         self._made, self._back = 0, ""
-        self.site = Site.make(self._engine, root / "site", places.free_block(), places.free_subnet(self._engine))
+        self.site = Site.make(self._engine, root / "site", claims.port_block(), places.free_subnet(self._engine))
         self.site.configure(timing={"health": "20s", "settle": "200ms", "bake": "200ms", "drain": "200ms"})
         self.site.trust(self._vendor)
         self.site.installed(self._kit(edge=True))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
-import os
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +11,9 @@ from pathlib import Path
 import docker
 import pytest
 
+from tests import claims
 from tests.e2e.site.host import Site
 from tests.e2e.site.vendor import Edition, Vendor
-
-_PORTS_PER_SITE = 24
-# By process, so that several runs on one engine keep out of each other's way.
-_BLOCKS = itertools.count(20000 + os.getpid() % 400 * _PORTS_PER_SITE, _PORTS_PER_SITE)
-SUBNETS = (f"10.{120 + os.getpid() % 120}.{number}.0/24" for number in itertools.count(0, 2))  # room for a /23
 
 FIRST = Edition("1.0.0", edge=True)
 SECOND = Edition("1.1.0")
@@ -39,7 +33,7 @@ def sites(engine: docker.DockerClient, folders: Callable[[], Path]) -> Iterator[
     made: list[Site] = []
 
     def make() -> Site:
-        made.append(Site.make(engine, folders(), free_block(), free_subnet(engine)))
+        made.append(Site.make(engine, folders(), claims.port_block(), free_subnet(engine)))
         return made[-1]
 
     yield make
@@ -85,21 +79,4 @@ def free_subnet(engine: docker.DockerClient) -> str:
         for entry in (network.get("IPAM") or {}).get("Config") or ()
         if ":" not in entry["Subnet"]
     ]
-    return next(net for net in SUBNETS if not any(ipaddress.ip_network(net).overlaps(one) for one in taken))
-
-
-def free_block() -> range:
-    """Ports in a row that nothing listens on, outside of those that the kernel hands out."""
-    while True:
-        block = range(start := next(_BLOCKS), start + _PORTS_PER_SITE)
-        if all(_is_free(port) for port in block):
-            return block
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+    return claims.subnet(lambda net: not any(ipaddress.ip_network(net).overlaps(one) for one in taken))

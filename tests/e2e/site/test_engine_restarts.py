@@ -16,7 +16,7 @@ from installer.edge.files import read_colours
 from installer.edge.runtime import EdgeRuntime
 from installer.journal import Journal
 from installer.state import load_state
-from tests.e2e.site.conftest import free_block
+from tests import claims
 from tests.e2e.site.host import Site
 from tests.e2e.site.own_engine import OwnEngine
 from tests.e2e.site.vendor import SERVE, Edition, Vendor
@@ -41,8 +41,8 @@ def settle(vendor: Vendor, tmp_path: Path, request: pytest.FixtureRequest) -> It
     def make(live_restore: bool) -> tuple[OwnEngine, Site]:
         engine = OwnEngine(Path(tempfile.mkdtemp(prefix="se-", dir="/var/tmp")), live_restore)
         engine.start()
-        ports = free_block()
-        site = Site.make(engine.client, tmp_path / "site", ports, f"10.19{len(made)}.{ports[0] % 250}.0/24")
+        ports = claims.port_block()
+        site = Site.make(engine.client, tmp_path / "site", ports, claims.subnet())
         site.configure(
             target={"kind": "compose", "engine": engine.endpoint},
             edge={"retries": 0},
