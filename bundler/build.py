@@ -41,9 +41,9 @@ from installer.bundle.roots import root_member
 from installer.bundle.trust import TrustPolicy
 from installer.bundle.verify import check_content, verify_release
 from installer.errors import SealiftError
-from installer.rootmedia import read_roots
 from installer.talk import Talk
 from installer.talk import size as in_words
+from installer.trust.rootmedia import read_roots
 
 FAT32_LIMIT = 2**32 - 1
 

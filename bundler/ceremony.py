@@ -9,13 +9,13 @@ from typing import Any, Final, Literal
 
 from bundler.sign import KeySigner
 from bundler.trust import Named, RootPlan, draft_root, sign_root
-from installer import trustview
 from installer.bundle import tufroot
 from installer.bundle.digest import Digest
 from installer.bundle.rootfile import read_draft
 from installer.bundle.roots import MAX_ROOTS, walk
 from installer.bundle.trust import ANY_PRODUCT, PublicKey, Requirement, Role, Signer, TrustPolicy
 from installer.errors import SealiftError
+from installer.trust import view as trustview
 
 _SHORTEST: Final = 8
 """Digits of a fingerprint that may stand for the whole."""

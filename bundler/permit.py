@@ -16,10 +16,10 @@ from installer.bundle.digest import Digest
 from installer.bundle.release import Release
 from installer.bundle.signature import key_fingerprint, parse_signature
 from installer.bundle.trust import PublicKey
-from installer.clock import spelled
 from installer.errors import SealiftError
-from installer.permit import LONGEST, Permit, permit_files
 from installer.talk import Table
+from installer.trust.clock import spelled
+from installer.trust.permit import LONGEST, Permit, permit_files
 
 DEFAULT_DAYS: Final = 14
 MAX_DAYS: Final = LONGEST.days

@@ -13,13 +13,13 @@ import typer
 
 from installer import __version__
 from installer.errors import SealiftError
-from installer.foothold import refuse_unsafe
-from installer.hostprogram import ensure_on_host, own_program
-from installer.lookverbs import looks
+from installer.look.foothold import refuse_unsafe
 from installer.places import Places
-from installer.site import DEFAULT_SITE_FILE, DEFAULT_STATE_DIR, load_site
-from installer.sittingverbs import duration, sittings
+from installer.program.hostprogram import ensure_on_host, own_program
+from installer.site.site import DEFAULT_SITE_FILE, DEFAULT_STATE_DIR, load_site
 from installer.talk import Table, Talk, run_cli
+from installer.verbs.looking import looks
+from installer.verbs.sittings import duration, sittings
 
 _ANYWHERE: Final = ("--state-dir", "--site")
 # Paths are declared with `readable=False`: what may not be read is a matter of rights (7), not of the command line (2).
@@ -152,11 +152,11 @@ def verify(
     context: typer.Context, path: Annotated[Path, typer.Argument(help="the bundle or the media folder", readable=False)]
 ) -> None:
     """Check every byte and every signature against this host's trust. Changes nothing."""
-    from installer.clock import date_findings, root_findings
-    from installer.entrance import clock_here
     from installer.media import open_media
     from installer.report import show_verified
-    from installer.truststore import load_policy
+    from installer.trust.clock import date_findings, root_findings
+    from installer.trust.entrance import clock_here
+    from installer.trust.store import load_policy
 
     talk: Talk = context.obj
     state_dir = Places.state_dir
@@ -178,8 +178,8 @@ def verify(
 @app.command()
 def status(context: typer.Context) -> None:
     """What runs here, since when, healthy or not."""
+    from installer.look.status import observe_status, trust_status
     from installer.report import show_status
-    from installer.status import observe_status, trust_status
 
     products = observe_status(Places.state_dir, Places.site_file)
     show_status(context.obj, products, trust_status(Places.state_dir), own_program())
@@ -188,7 +188,7 @@ def status(context: typer.Context) -> None:
 @app.command()
 def doctor(context: typer.Context) -> None:
     """What would stop an upgrade, and what will before long. Ends as the upgrade would; changes nothing."""
-    from installer.doctor import Visit, examine, first_stop
+    from installer.look.doctor import Visit, examine, first_stop
     from installer.report import show_doctor
 
     found = examine(Visit(Places.state_dir, Places.site_file, context.obj))
@@ -201,9 +201,9 @@ def history(
     steps: Annotated[bool, typer.Option("--steps", help="every step too, when it began and how long it took")] = False,
 ) -> None:
     """What was done here, when, by whom, and how it ended."""
-    from installer.chronicle import chronicle
-    from installer.journal import Journal
     from installer.report import show_history
+    from installer.state.chronicle import chronicle
+    from installer.state.journal import Journal
 
     journal = Journal(Places.state_dir)
     show_history(context.obj, journal.runs(), journal.programs(), chronicle(journal.entries()), long=steps)
@@ -249,7 +249,7 @@ def trust_init(
     fingerprint: Annotated[str, typer.Option(help="its fingerprint, which came by another way than the media")],
 ) -> None:
     """Tell this host, once, whom to trust."""
-    from installer.truststore import provision
+    from installer.trust.store import provision
 
     talk: Talk = context.obj
     ensure_on_host()
@@ -261,10 +261,10 @@ def trust_init(
 @trust.command("show")
 def trust_show(context: typer.Context) -> None:
     """Whom this host trusts, for what, and until when."""
-    from installer import trustview
-    from installer.sitekey import site_fingerprint
-    from installer.status import trust_status
-    from installer.truststore import first_fingerprint, load_policy
+    from installer.look.status import trust_status
+    from installer.trust import view as trustview
+    from installer.trust.sitekey import site_fingerprint
+    from installer.trust.store import first_fingerprint, load_policy
 
     policy = load_policy(Places.state_dir)
     talk: Talk = context.obj
@@ -295,10 +295,10 @@ def trust_update(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="roots, folders of them, media", readable=False)],
 ) -> None:
     """Walk to a newer root: each version must be signed by the holders of the one before it."""
-    from installer import trustview
-    from installer.lock import locked
-    from installer.rootmedia import read_roots
-    from installer.truststore import load_policy, update
+    from installer.state.lock import locked
+    from installer.trust import view as trustview
+    from installer.trust.rootmedia import read_roots
+    from installer.trust.store import load_policy, update
 
     talk: Talk = context.obj
     before = load_policy(Places.state_dir)
@@ -325,7 +325,7 @@ def site_init(context: typer.Context) -> None:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with place.open("x", encoding="utf-8") as file:
-            file.write(resources.files("installer").joinpath("site.example.yaml").read_text(encoding="utf-8"))
+            file.write(resources.files("installer.site.site").joinpath("site.example.yaml").read_text(encoding="utf-8"))
     except FileExistsError as error:
         raise SealiftError(
             "output-exists", f"{place} is there already", hint="edit it; sealift site check reads it"

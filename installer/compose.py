@@ -7,10 +7,10 @@ from typing import Final
 
 from installer.bundle.release import Release
 from installer.errors import SealiftError
-from installer.inventory import find_compose
+from installer.look.inventory import find_compose
 from installer.media import tool_path
 from installer.registry.access import docker_config_folder
-from installer.site import Site
+from installer.site.site import Site
 from installer.targets.compose import engine_environment
 
 _TOOL: Final = "docker-compose"

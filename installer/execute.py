@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from installer.actions import Action
-from installer.checks import Check
 from installer.errors import SealiftError
-from installer.journal import Journal, JournalUnwritableError, Run
-from installer.plan import SHIFT, Plan, Step
+from installer.plan.actions import Action
+from installer.plan.checks import Check
+from installer.plan.plan import SHIFT, Plan, Step
+from installer.state.journal import Journal, JournalUnwritableError, Run
 
 Perform = Callable[[Action | Check], None]
 Say = Callable[[str], None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from installer.site import DEFAULT_SITE_FILE, DEFAULT_STATE_DIR
+from installer.site.site import DEFAULT_SITE_FILE, DEFAULT_STATE_DIR
 
 
 class Places:

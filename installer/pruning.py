@@ -7,23 +7,23 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from installer import actions as act
-from installer.checks import SiteServicesRun
-from installer.driver import Connect
-from installer.entrance import refuse_lost
 from installer.errors import SealiftError
 from installer.execute import Executor
-from installer.journal import Journal
-from installer.lock import user
-from installer.observing import compose_host
-from installer.plan import Plan, Step
-from installer.planning import choose_product
+from installer.look.observing import compose_host
+from installer.plan import actions as act
+from installer.plan.checks import SiteServicesRun
+from installer.plan.driver import Connect
+from installer.plan.plan import Plan, Step
+from installer.plan.planning import choose_product
 from installer.registry.access import registry_address
 from installer.registry.images import relocate
-from installer.releases import CommittedRelease, list_kept, load_committed, release_folder, surplus
-from installer.site import Site, load_site
-from installer.state import ProductState, ReleaseRef, SiteState
+from installer.site.site import Site, load_site
+from installer.state.journal import Journal
+from installer.state.lock import user
+from installer.state.releases import CommittedRelease, list_kept, load_committed, release_folder, surplus
+from installer.state.state import ProductState, ReleaseRef, SiteState
 from installer.talk import Talk
+from installer.trust.entrance import refuse_lost
 from installer.upgrade import at_work
 
 

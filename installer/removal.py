@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from installer.driver import Connect
-from installer.entrance import refuse_lost
 from installer.execute import Executor
-from installer.journal import Journal
-from installer.observing import Coming, compose_host
-from installer.planning import choose_product, plan_removal
-from installer.releases import load_committed
-from installer.site import load_site
+from installer.look.observing import Coming, compose_host
+from installer.plan.driver import Connect
+from installer.plan.planning import choose_product, plan_removal
+from installer.site.site import load_site
+from installer.state.journal import Journal
+from installer.state.releases import load_committed
 from installer.talk import Talk
+from installer.trust.entrance import refuse_lost
 from installer.upgrade import at_work
 
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from installer import __version__
-from installer.actions import UsePermit
 from installer.bundle.verify import VerifiedRelease
-from installer.chronicle import StepRun, took
 from installer.errors import SealiftError
-from installer.findings import Finding, warnings_as_json
-from installer.hostprogram import Program
-from installer.journal import Entry, Run
-from installer.plan import Plan
+from installer.look.findings import Finding, warnings_as_json
+from installer.plan.actions import UsePermit
+from installer.plan.plan import Plan
+from installer.program.hostprogram import Program
+from installer.state.chronicle import StepRun, took
+from installer.state.journal import Entry, Run
 from installer.talk import Table, Talk
 from installer.words import span
 

@@ -7,26 +7,26 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from installer.admission import Admitted
-from installer.clock import raised
-from installer.driver import Connect
-from installer.entrance import refuse_lost
 from installer.errors import SealiftError
-from installer.journal import Journal
-from installer.lock import user
-from installer.observing import Coming, compose_host
-from installer.planning import Scene, choose_product, plan_upgrade
-from installer.releases import RENDERED, CommittedRelease, KeptRelease, load_committed, load_trusted, ref_of
-from installer.rendering import BASE_DIGEST_FILE, render_release, wanted_secrets
+from installer.look.observing import Coming, compose_host
+from installer.plan.driver import Connect
+from installer.plan.planning import Scene, choose_product, plan_upgrade
+from installer.plan.sittingplans import plan_confirm, plan_switch, plan_unstage, rewound
+from installer.plan.steps import OnTrial
 from installer.report import Outcome
-from installer.secretfiles import planned_secrets
-from installer.site import Site, load_site
-from installer.sittingplans import plan_confirm, plan_switch, plan_unstage, rewound
-from installer.state import ProductState, ReleaseRef, Trial, load_state
-from installer.steps import OnTrial
+from installer.site.rendering import BASE_DIGEST_FILE, render_release, wanted_secrets
+from installer.site.secretfiles import planned_secrets
+from installer.site.site import Site, load_site
+from installer.state.journal import Journal
+from installer.state.lock import user
+from installer.state.releases import RENDERED, CommittedRelease, KeptRelease, load_committed, load_trusted, ref_of
+from installer.state.state import ProductState, ReleaseRef, Trial, load_state
 from installer.talk import Talk
 from installer.trial import count, is_due, is_over, load_counted, read_clocks
-from installer.truststore import load_policy
+from installer.trust.admission import Admitted
+from installer.trust.clock import raised
+from installer.trust.entrance import refuse_lost
+from installer.trust.store import load_policy
 from installer.upgrade import Work, at_work, carry_out, outcome_of, refuse_on_trial
 from installer.watcher import EVERY, INSIDE, Container
 

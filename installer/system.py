@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from installer.carried import argv_of
 from installer.commands import Command
 from installer.errors import SealiftError
-from installer.foothold import others_can_change
+from installer.look.foothold import others_can_change
+from installer.program.carried import argv_of
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "DOCKER_CONFIG")
 _FOLDERS = frozenset({"HOME", "TMPDIR", "DOCKER_CONFIG"})

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from installer.durable import make_folder, write_durably
-from installer.state import Trial
+from installer.state.state import Trial
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 PAUSE: Final = 600.0

@@ -9,32 +9,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from installer.admission import Admitted
-from installer.clock import raised
-from installer.driver import Connect, Driver, Performer
 from installer.durable import tidy
-from installer.entrance import Entrance, clock_here, refuse_lost
 from installer.errors import SealiftError
 from installer.execute import Executor, Recovered
-from installer.handover import hand_over
-from installer.journal import Journal
-from installer.lock import locked, user
+from installer.look.observing import Coming, compose_host
 from installer.media import Media, open_media
-from installer.observing import Coming, compose_host
 from installer.ownimages import own_images
 from installer.performers import Incoming
-from installer.plan import Kind, Plan
-from installer.planning import Scene, choose_product, plan_upgrade, rollback_target
-from installer.releases import RENDERED, add_signatures, list_kept, load_trusted, ref_of
-from installer.rendering import BASE_DIGEST_FILE, render_release, wanted_secrets
+from installer.plan.driver import Connect, Driver, Performer
+from installer.plan.plan import Kind, Plan
+from installer.plan.planning import Scene, choose_product, plan_upgrade, rollback_target
+from installer.plan.sittingplans import plan_stage
+from installer.plan.steps import OnTrial
+from installer.program.handover import hand_over
 from installer.report import Outcome
-from installer.secretfiles import planned_secrets
-from installer.site import Site, load_site
-from installer.sittingplans import plan_stage
-from installer.state import ProductState, ReleaseRef, SiteState, copies, load_state
-from installer.steps import OnTrial
+from installer.site.rendering import BASE_DIGEST_FILE, render_release, wanted_secrets
+from installer.site.secretfiles import planned_secrets
+from installer.site.site import Site, load_site
+from installer.state.journal import Journal
+from installer.state.lock import locked, user
+from installer.state.releases import RENDERED, add_signatures, list_kept, load_trusted, ref_of
+from installer.state.state import ProductState, ReleaseRef, SiteState, copies, load_state
 from installer.talk import Talk
-from installer.truststore import load_policy, update
+from installer.trust.admission import Admitted
+from installer.trust.clock import raised
+from installer.trust.entrance import Entrance, clock_here, refuse_lost
+from installer.trust.store import load_policy, update
 
 _WRITTEN: Final = ("trust", "trials", "archives", "secrets", "secrets/*", "releases/*", "base/*", "tools/*")
 """Where below the state dir a run writes files of its own; the front door tidies up after itself."""

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from installer.commands import Command
 from installer.durable import write_durably
-from installer.names import Names
+from installer.site.names import Names
 from installer.system import Finished
 
 SYSTEMD: Final = Path("/run/systemd/system")

@@ -13,7 +13,7 @@ from installer.edge import answers, files
 from installer.edge.control import Control
 from installer.edge.render import COLOUR_MAP, HANDOVER
 from installer.errors import SealiftError
-from installer.names import Colour
+from installer.site.names import Colour
 
 Ask = Callable[[str], str]
 

@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from installer.bundle.release import Name, Port
 from installer.errors import SealiftError
-from installer.names import Colour
+from installer.site.names import Colour
 
 Protocol = Literal["http", "tcp"]
 HealthPath = Annotated[str, StringConstraints(pattern=r"^/[\x21-\x7e]*$", max_length=200)]

@@ -9,7 +9,7 @@ from installer.commands import Command
 from installer.edge.files import CANDIDATE, CONFIG, EDGE_USER
 from installer.edge.render import HOME, MASTER_SOCKET, STATS_SOCKET
 from installer.edge.runtime import EdgeRuntime
-from installer.names import Names
+from installer.site.names import Names
 
 ENGINE: Final = "unix:///var/run/docker.sock"
 LABEL_ROLE: Final = "dev.sealift.role"

@@ -20,7 +20,7 @@ from typing import Final
 from installer.durable import tidy, write_durably
 from installer.edge.config import PemName
 from installer.errors import SealiftError
-from installer.names import COLOURS, Colour
+from installer.site.names import COLOURS, Colour
 
 EDGE_USER: Final = 10001
 """User and group that HAProxy runs as, inside and outside its container."""

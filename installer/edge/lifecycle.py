@@ -12,7 +12,7 @@ from installer.edge.container import ENGINE
 from installer.edge.files import ensure_folder
 from installer.edge.runtime import EdgeRuntime
 from installer.errors import SealiftError
-from installer.names import Names
+from installer.site.names import Names
 from installer.system import run
 
 _POLL: Final = 0.05  # seconds

@@ -25,7 +25,7 @@ from installer.edge.control import Control, predecessors
 from installer.edge.ports import refuse_taken
 from installer.edge.render import HANDOVER, listens_on, mark, render
 from installer.errors import SealiftError
-from installer.names import COLOURS, Colour
+from installer.site.names import COLOURS, Colour
 from installer.system import run
 
 _POLL: Final = 0.02  # seconds

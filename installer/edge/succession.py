@@ -23,7 +23,7 @@ from installer.edge.control import MASTER, Control, predecessor, predecessors
 from installer.edge.render import mark
 from installer.edge.runtime import EdgeRuntime
 from installer.errors import SealiftError
-from installer.names import Names
+from installer.site.names import Names
 from installer.system import run
 
 _POLL: Final = 0.02  # seconds

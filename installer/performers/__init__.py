@@ -5,8 +5,6 @@ Every handler is idempotent: after a kill it is simply called again. It raises :
 
 from __future__ import annotations
 
-from installer.actions import Action
-from installer.checks import Check
 from installer.performers.containers import Containers
 from installer.performers.frontdoor import FrontDoor
 from installer.performers.host import Handlers, Host, Incoming
@@ -15,6 +13,8 @@ from installer.performers.looking import Looking
 from installer.performers.permits import Permits
 from installer.performers.siteservices import SiteServices
 from installer.performers.trials import Trials
+from installer.plan.actions import Action
+from installer.plan.checks import Check
 
 __all__ = ["Host", "Incoming", "Performer"]
 

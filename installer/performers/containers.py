@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from installer import actions as act
 from installer.commands import Command
 from installer.errors import SealiftError
-from installer.inventory import Replica
+from installer.look.inventory import Replica
 from installer.performers.host import Handlers, Host
+from installer.plan import actions as act
 from installer.targets.health import await_healthy, diagnose
 
 _LOG_LINES = 15

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from installer import actions as act
 from installer.edge.answers import Counters
 from installer.edge.files import write_pem
 from installer.errors import SealiftError
-from installer.lost import note_use
-from installer.names import Colour
 from installer.performers.host import Handlers, Host
-from installer.state import load_state
+from installer.plan import actions as act
+from installer.site.names import Colour
+from installer.state.state import load_state
+from installer.trust.lost import note_use
 
 _POLL: Final = 0.5
 _AWAY: Final = 20.0  # seconds; the engine starts what was killed within one, and pauses longer each time

@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from installer.actions import Question
 from installer.commands import Command
 from installer.edge.answers import Counters
 from installer.edge.config import EdgeConfig
 from installer.edge.container import edge_runtime
 from installer.edge.runtime import EdgeRuntime
 from installer.errors import SealiftError
-from installer.inventory import Observed
+from installer.look.inventory import Observed
+from installer.look.probe import Probe
+from installer.look.questions import ask
 from installer.media import Media
-from installer.names import Colour, Names
-from installer.probe import Probe
-from installer.questions import ask
+from installer.plan.actions import Question
 from installer.registry.bundled import BundledService
-from installer.rendering import Rendered
-from installer.site import Site
-from installer.state import load_state, save_state
+from installer.site.names import Colour, Names
+from installer.site.rendering import Rendered
+from installer.site.site import Site
+from installer.state.state import load_state, save_state
 from installer.system import Finished, run
 from installer.talk import Talk
 from installer.targets.health import Ask
@@ -42,7 +42,7 @@ class Incoming:
 
 
 class Engine(Protocol):
-    """What is looked at: containers and networks. The real one is :class:`installer.inventory.Inventory`."""
+    """What is looked at: containers and networks. The real one is :class:`installer.look.inventory.Inventory`."""
 
     def observe(self, product: str | None = None) -> Observed: ...
 

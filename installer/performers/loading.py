@@ -6,16 +6,16 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from installer import actions as act
 from installer.bundle.content import Sink
 from installer.durable import make_folder, write_folder
 from installer.media import ToolSink
 from installer.performers.host import Handlers, Host, Incoming, require
+from installer.plan import actions as act
 from installer.registry.access import install_credentials, registry_client
 from installer.registry.fill import fill_registry
-from installer.releases import keep, list_kept, release_folder, surplus
-from installer.secretfiles import install_secrets
-from installer.state import load_state
+from installer.site.secretfiles import install_secrets
+from installer.state.releases import keep, list_kept, release_folder, surplus
+from installer.state.state import load_state
 
 
 class Loading:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NoReturn
 
-from installer import checks
 from installer.errors import SealiftError
 from installer.performers.host import Handlers, Host
-from installer.releases import load_kept
-from installer.state import load_state
-from installer.truststore import load_policy
+from installer.plan import checks
+from installer.state.releases import load_kept
+from installer.state.state import load_state
+from installer.trust.store import load_policy
 
 
 class Looking:

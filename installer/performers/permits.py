@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from installer import actions as act
-from installer.clock import host_now, spelled
 from installer.performers.host import Handlers, Host
-from installer.state import load_state
+from installer.plan import actions as act
+from installer.state.state import load_state
+from installer.trust.clock import host_now, spelled
 
 
 class Permits:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from installer import actions as act
 from installer.bundle.release import Descriptor, Image
 from installer.edge import lifecycle, succession
 from installer.errors import SealiftError
 from installer.performers.host import Handlers, Host, Incoming, require
+from installer.plan import actions as act
 from installer.registry.archive import EdgeImage as EdgeArchive
 from installer.registry.archive import ImageArchiveSink, kept_archive
 from installer.registry.bundled import BundledService, load_image
 from installer.registry.collect import collect
-from installer.site import BundledRegistry
-from installer.state import EdgeImage, load_state
+from installer.site.site import BundledRegistry
+from installer.state.state import EdgeImage, load_state
 
 
 class SiteServices:

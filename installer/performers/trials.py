@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from installer import actions as act
 from installer.performers.host import Handlers, Host
-from installer.state import Trial, load_state
+from installer.plan import actions as act
+from installer.state.state import Trial, load_state
 from installer.trial import forget, read_clocks
 
 

@@ -9,7 +9,7 @@ from installer.registry.bundled import BundledService
 from installer.registry.client import RegistryClient
 from installer.registry.login import read_login, write_docker_config
 from installer.registry.settings import RegistryFolder
-from installer.site import Site
+from installer.site.site import Site
 
 
 def registry_address(site: Site) -> RegistryAddress:

@@ -19,7 +19,6 @@ from typing import Final, Self
 import urllib3
 
 from installer.errors import SealiftError
-from installer.names import Names
 from installer.registry import container
 from installer.registry.address import RegistryAddress
 from installer.registry.archive import EdgeImage
@@ -36,6 +35,7 @@ from installer.registry.settings import (
     write_settings,
 )
 from installer.registry.sockets import holds_port
+from installer.site.names import Names
 from installer.system import run
 
 _POLL: Final = 0.05  # seconds

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from installer.commands import Command
-from installer.names import Names
 from installer.registry.settings import CONFIG_MOUNT, DATA_MOUNT, REGISTRY_UID, RegistryFolder
+from installer.site.names import Names
 
 ENGINE: Final = "unix:///var/run/docker.sock"
 LABEL_ROLE: Final = "dev.sealift.role"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from installer.plan import Step
-from installer.sittingsteps import arm, unstage
-from installer.steps import Builder
+from installer.plan.plan import Step
+from installer.plan.sittingsteps import arm, unstage
+from installer.plan.steps import Builder
 
 
 def blue_green(upgrade: Builder) -> tuple[Step, ...]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from installer.plan import Step
-from installer.rounds import Rounds
-from installer.sittingsteps import unstage
-from installer.steps import Builder
+from installer.plan.plan import Step
+from installer.plan.rounds import Rounds
+from installer.plan.sittingsteps import unstage
+from installer.plan.steps import Builder
 from installer.strategy.bluegreen import blue_green
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from installer import frontdoor
-from installer.actions import (
+from installer.plan import frontdoor
+from installer.plan.actions import (
     ApplyEdge,
     DropArchives,
     ForgetProduct,
@@ -16,11 +16,11 @@ from installer.actions import (
     RunCommands,
     SetColour,
 )
-from installer.checks import DoorHas, DoorLeadsTo, NetworksAre, PartIs, Recorded, SiteServicesRun
-from installer.names import COLOURS, Names, Part
-from installer.plan import Step
-from installer.site import Site
-from installer.state import ProductState, SiteState
+from installer.plan.checks import DoorHas, DoorLeadsTo, NetworksAre, PartIs, Recorded, SiteServicesRun
+from installer.plan.plan import Step
+from installer.site.names import COLOURS, Names, Part
+from installer.site.site import Site
+from installer.state.state import ProductState, SiteState
 from installer.targets.target import Target
 
 _PARTS: tuple[Part, ...] = ("green", "blue", "base")

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from installer.addresses import ColourNet
 from installer.bundle.release import Release
 from installer.commands import Command
-from installer.names import Colour, Names, Part
-from installer.site import Site
+from installer.plan.addresses import ColourNet
+from installer.site.names import Colour, Names, Part
+from installer.site.site import Site
 from installer.targets import labels
 
 _QUICK: Final = 60.0

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from installer.bundle.release import Release, Service
 from installer.errors import SealiftError
-from installer.names import COLOURS, Colour, Names, Part
-from installer.secretfiles import SecretFile
+from installer.site.names import COLOURS, Colour, Names, Part
+from installer.site.secretfiles import SecretFile
 from installer.targets import labels, strict_yaml, variables
 from installer.targets.mounts import Mounts, Spec, invalid
 

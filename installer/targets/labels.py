@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from installer.bundle.release import Release
-from installer.names import Colour, Names
+from installer.site.names import Colour, Names
 
 PREFIX: Final = "dev.sealift."
 OWNER: Final = PREFIX + "owner"

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from installer.bundle.release import Release
 from installer.commands import Command
-from installer.names import Colour, Part
+from installer.site.names import Colour, Part
 
 
 class Target(Protocol):

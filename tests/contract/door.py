@@ -8,11 +8,11 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from installer.actions import Question
 from installer.edge.answers import Counters
 from installer.edge.config import Backend, EdgeConfig, Frontend
 from installer.errors import SealiftError
-from installer.names import Colour
+from installer.plan.actions import Question
+from installer.site.names import Colour
 from tests.contract.world import World
 
 _CONFIG: Final = TypeAdapter(EdgeConfig)

@@ -11,22 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from installer import actions as act
 from installer.bundle.content import Sink, Writer
 from installer.bundle.release import Descriptor, File
-from installer.checks import Check
 from installer.commands import Command
-from installer.inventory import Observed
+from installer.look.inventory import Observed
+from installer.look.observing import Coming, scene_of, serves, translator
 from installer.media import ToolSink
-from installer.observing import Coming, scene_of, serves, translator
 from installer.performers import Performer
 from installer.performers.host import Host, Incoming, require
 from installer.performers.loading import Loading
 from installer.performers.siteservices import SiteServices
-from installer.planning import Scene
+from installer.plan import actions as act
+from installer.plan.checks import Check
+from installer.plan.planning import Scene
 from installer.registry.archive import EdgeImage as EdgeArchive
-from installer.site import Site
-from installer.state import EdgeImage, ProductState, ReleaseRef, SiteState, load_state
+from installer.site.site import Site
+from installer.state.state import EdgeImage, ProductState, ReleaseRef, SiteState, load_state
 from installer.system import Finished
 from installer.talk import Talk
 from installer.targets.health import Ask

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from installer.journal import Journal
-from installer.truststore import provision
+from installer.state.journal import Journal
+from installer.trust.store import provision
 from tests.contract import program
 from tests.contract.door import FileDoor
 from tests.contract.driver import world_of

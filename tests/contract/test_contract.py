@@ -1,7 +1,7 @@
 """What every kind of target must promise, tried on each: in files, on Compose; others will follow.
 
-A target is a driver (:mod:`installer.driver`): planner, executor and journal are the same for all. To try another one,
-write a :class:`tests.contract.places.Place` for it and add it below.
+A target is a driver (:mod:`installer.plan.driver`): planner, executor and journal are the same for all. To try
+another one, write a :class:`tests.contract.places.Place` for it and add it below.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from installer.journal import Journal
-from installer.state import load_state
+from installer.state.journal import Journal
+from installer.state.state import load_state
 from tests.contract.places import ComposePlace, FilePlace, Place
 from tests.e2e.site.conftest import make_lasting_site, vendor
 

@@ -27,7 +27,7 @@ import yaml
 from installer.commands import Command
 from installer.durable import make_folder, write_durably
 from installer.errors import SealiftError
-from installer.inventory import NetworkSeen, Observed
+from installer.look.inventory import NetworkSeen, Observed
 from installer.system import Finished
 from installer.targets import labels
 from installer.targets.states import Replica

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from installer.journal import Journal
+from installer.state.journal import Journal
 from tests.demo.stage import CACHE, INSTALLER_GROUP, REPOSITORY, SITE, Failed, PacketCount, Stage
 from tests.load.load import Load, build_load
 

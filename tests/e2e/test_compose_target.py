@@ -17,15 +17,15 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-from installer.addresses import colour_net, fixed_addresses, refuse_overlap
 from installer.bundle.release import Health, Release, Service
 from installer.errors import SealiftError
-from installer.inventory import Inventory, Replica, find_compose, replica_state
-from installer.names import COLOURS, Colour, Names, Part
-from installer.probe import Probe
-from installer.render import render
-from installer.secretfiles import install_secrets
-from installer.site import Site, parse_site
+from installer.look.inventory import Inventory, Replica, find_compose, replica_state
+from installer.look.probe import Probe
+from installer.plan.addresses import colour_net, fixed_addresses, refuse_overlap
+from installer.site.names import COLOURS, Colour, Names, Part
+from installer.site.render import render
+from installer.site.secretfiles import install_secrets
+from installer.site.site import Site, parse_site
 from installer.system import Finished, run
 from installer.targets.compose import ComposeTarget, engine_environment
 from installer.targets.compose_file import Placement, colour_replicas, split

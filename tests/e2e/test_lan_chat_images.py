@@ -54,10 +54,8 @@ def test_makes_the_same_image_from_the_same_packages(
 
 
 def test_makes_nothing_again_when_nothing_changed(releases: tuple[str, ...], repository: Path) -> None:
-    begun = time.monotonic()
     done = run(repository / "manifests/lan-chat/images/build", OLD)
     assert f"lan-chat {OLD}: nothing to do" in done.stderr
-    assert time.monotonic() - begun < 5
 
 
 def test_puts_what_the_manifest_names_where_it_says(releases: tuple[str, ...], repository: Path) -> None:

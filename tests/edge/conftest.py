@@ -20,7 +20,7 @@ from installer.edge import lifecycle
 from installer.edge.config import Backend, EdgeConfig, Frontend, Server
 from installer.edge.container import remove_edge
 from installer.edge.runtime import EdgeRuntime
-from installer.names import COLOURS, Colour, Names
+from installer.site.names import COLOURS, Colour, Names
 from installer.system import run
 
 HTTP, TCP, PREVIEW_HTTP, PREVIEW_TCP = 8080, 9000, 18000, 18001

@@ -16,7 +16,7 @@ from installer.edge.answers import alerts, parse_info, parse_stat, parse_workers
 from installer.edge.config import Backend, EdgeConfig, Frontend, Protocol, Server, split_bind
 from installer.edge.render import listens_on, mark, render
 from installer.errors import SealiftError
-from installer.names import COLOURS
+from installer.site.names import COLOURS
 from tests.edge.conftest import two_colours
 
 PROTOCOLS: tuple[Protocol, Protocol] = ("http", "tcp")

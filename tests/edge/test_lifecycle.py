@@ -20,7 +20,7 @@ from installer.edge.config import Backend, EdgeConfig, Frontend, Server
 from installer.edge.container import check_config, image_of_edge, labels, run_edge
 from installer.edge.runtime import EdgeRuntime
 from installer.errors import SealiftError
-from installer.names import Names
+from installer.site.names import Names
 from installer.system import run
 from tests.edge.clients import Session, ask
 from tests.edge.conftest import HTTP, TCP, Door, Origin, own_address, two_colours

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from installer.names import COLOURS, other
+from installer.site.names import COLOURS, other
 from tests.edge.clients import Load, Session
 from tests.edge.conftest import HTTP, TCP, Door
 
@@ -85,7 +85,7 @@ import pathlib, sys
 from dataclasses import replace
 from installer.edge.config import EdgeConfig
 from installer.edge.container import edge_runtime
-from installer.names import Names, other
+from installer.site.names import Names, other
 names, image, folder, text = sys.argv[1:]
 runtime = edge_runtime(Names(names), image, pathlib.Path(folder))
 config = EdgeConfig.from_json(text)

@@ -17,7 +17,7 @@ import pytest
 from installer.edge import files
 from installer.edge.config import EdgeConfig
 from installer.errors import SealiftError
-from installer.names import COLOURS, Colour
+from installer.site.names import COLOURS, Colour
 from tests.edge.clients import KeptAlive, Session, ask
 from tests.edge.conftest import HTTP, PREVIEW_HTTP, PREVIEW_TCP, TCP, Door, Origin, merged, own_address, two_colours
 

@@ -15,8 +15,8 @@ from installer.bundle.content import Sink, Writer
 from installer.bundle.release import Descriptor, File
 from installer.bundle.trust import TrustPolicy
 from installer.bundle.verify import check_content, verify_release
-from installer.render import compose_name, render
-from installer.site import parse_site
+from installer.site.render import compose_name, render
+from installer.site.site import parse_site
 from installer.talk import Talk
 from installer.targets.compose_file import split
 from tests.products.wallboard.product import Wallboard

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from installer.carried import names_a_loader
+from installer.program.carried import names_a_loader
 
 MEDIA = "/media/usb stick"
 # Two tables and a home folder are all that a person needs to be somebody.

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import installer
 from installer import __version__
-from installer.carried import argv_of
 from installer.errors import SealiftError
-from installer.hostprogram import adopt, ensure_on_host, host_program, own_program
+from installer.program.carried import argv_of
+from installer.program.hostprogram import adopt, ensure_on_host, host_program, own_program
 
 LIBRARIES = "bcrypt cryptography.x509 docker jinja2 pydantic requests rich.table semver tuf.api.metadata typer yaml"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from installer.carried import argv_of, names_a_loader
+from installer.program.carried import argv_of, names_a_loader
 from tests.program.hosts import MEDIA, Host
 
 

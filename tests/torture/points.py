@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from installer.journal import Journal
+from installer.state.journal import Journal
 from tests.contract.driver import FilePerformer
 
 CALLS: Final = ("write", "fsync", "rename", "link", "unlink", "mkdir", "rmdir", "ftruncate", "fchmod", "chmod")

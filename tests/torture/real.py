@@ -25,7 +25,7 @@ from typing import Any, Final
 
 import docker
 
-from installer.journal import Journal
+from installer.state.journal import Journal
 from installer.targets import labels
 from tests import claims
 from tests.e2e.site import conftest as places

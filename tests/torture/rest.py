@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from installer.journal import Journal
-from installer.names import other
-from installer.state import ProductState, load_state
+from installer.site.names import other
+from installer.state.journal import Journal
+from installer.state.state import ProductState, load_state
 from tests.contract.door import FileDoor
 from tests.contract.driver import world_of
 

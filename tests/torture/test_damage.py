@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from installer.errors import SealiftError
-from installer.journal import Journal
-from installer.numbered import COPIES
-from installer.state import ProductState, SiteState, load_state, save_state
+from installer.state.journal import Journal
+from installer.state.numbered import COPIES
+from installer.state.state import ProductState, SiteState, load_state, save_state
 
 
 def product(name: str) -> SiteState:

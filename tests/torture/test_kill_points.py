@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from installer.journal import Journal
+from installer.state.journal import Journal
 from tests.torture.campaign import SCENARIOS, Campaign, Scenario, chosen
 
 SEED = 20261121

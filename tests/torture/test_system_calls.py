@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from installer.state import load_state
-from installer.truststore import provision
+from installer.state.state import load_state
+from installer.trust.store import provision
 from tests.contract import program
 from tests.contract.editions import Vendor
 from tests.torture.rest import served, unrest

@@ -30,7 +30,8 @@ STARTS_PROGRAMS_BY_CALL = re.compile(
 )
 
 DECIDES = re.compile(
-    r"installer\.(plan|strategy|targets|marks|admission|clock)(\..+)?|installer\.bundle\.(trust|signers|rootfile|roots)|installer\.trustview|bundler\.(assemble|ceremony)(\..+)?"
+    r"installer\.(plan|strategy|targets)(\..+)?|installer\.trust\.(marks|admission|clock|view)"
+    r"|installer\.bundle\.(trust|signers|rootfile|roots)|bundler\.(assemble|ceremony)(\..+)?"
 )
 OUTSIDE = {"asyncio", "docker", "http", "os", "oras", "requests", "shutil", "socket", "ssl", "tempfile", "urllib"}
 OUTSIDE |= {"urllib3", *STARTS_PROGRAMS}
@@ -151,10 +152,10 @@ def decides_without_acting(module: Module) -> Iterator[str]:
 
 def knows_no_command_line(module: Module) -> Iterator[str]:
     """The command line calls the others, never the other way round."""
-    if module.name.endswith(".__main__") or re.match(r"\w+\.cli(\.|$)", module.name):
+    if module.name.endswith(".__main__") or re.match(r"\w+\.(cli|verbs)(\.|$)", module.name):
         return
     for name in module.imports():
-        if re.match(r"(bundler|installer)\.cli(\.|$)", name):
+        if re.match(r"(bundler|installer)\.(cli|verbs)(\.|$)", name):
             yield f"imports the command line {name}"
 
 
@@ -185,12 +186,12 @@ def test_no_further_package_stands_at_the_top() -> None:
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("installer.plan", "from bundler import recipe"),
-        ("installer.site", "if TYPE_CHECKING:\n    import bundler.recipe"),
-        ("installer.site", "def late():\n    importlib.import_module('bundler.recipe')"),
-        ("installer.site", "importlib.import_module(name)"),
+        ("installer.plan.plan", "from bundler import recipe"),
+        ("installer.site.site", "if TYPE_CHECKING:\n    import bundler.recipe"),
+        ("installer.site.site", "def late():\n    importlib.import_module('bundler.recipe')"),
+        ("installer.site.site", "importlib.import_module(name)"),
         ("installer.bundle.archive", "from installer import site"),
-        ("installer.bundle.archive", "from ..plan import Step"),
+        ("installer.bundle.archive", "from ..plan.plan import Step"),
         ("installer.bundle.archive", "from .. import journal"),
         ("installer.execute", "import subprocess"),
         ("bundler.collect.images", "from subprocess import run"),
@@ -202,7 +203,7 @@ def test_no_further_package_stands_at_the_top() -> None:
         ("installer.targets.compose", "from installer.system import run"),
         ("installer.bundle.trust", "from pathlib import Path\nPath('x').read_bytes()"),
         ("bundler.assemble", "open('x')"),
-        ("installer.plan", "import os.path"),
+        ("installer.plan.plan", "import os.path"),
         ("installer.report", "from installer.cli import app"),
         ("bundler.kit", "from . import cli"),
     ],
@@ -218,10 +219,10 @@ def test_refuses_what_breaks_a_rule(name: str, source: str) -> None:
         ("installer.bundle.archive", "from installer.errors import SealiftError\nfrom . import digest"),
         ("installer.bundle.archive", "from installer import errors"),
         ("installer.system", "import subprocess\nimport os\nos.execv('/bin/true', [])"),
-        ("installer.strategy.bluegreen", "from installer.plan import Step\nfrom pathlib import PurePosixPath"),
+        ("installer.strategy.bluegreen", "from installer.plan.plan import Step\nfrom pathlib import PurePosixPath"),
         ("installer.__main__", "from installer.cli import main"),
         ("installer.cli.status", "from installer.cli import options"),
-        ("installer.site", "import os\nos.environ"),
+        ("installer.site.site", "import os\nos.environ"),
     ],
 )
 def test_lets_pass_what_the_rules_allow(name: str, source: str) -> None:

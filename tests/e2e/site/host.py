@@ -27,8 +27,8 @@ import docker
 import yaml
 
 from installer.errors import ERRORS
-from installer.names import Names
-from installer.state import load_state
+from installer.site.names import Names
+from installer.state.state import load_state
 from installer.targets import labels
 from tests.e2e.site.vendor import REPOSITORY, Vendor
 

@@ -14,8 +14,8 @@ import pytest
 
 from installer.edge.files import read_colours
 from installer.edge.runtime import EdgeRuntime
-from installer.journal import Journal
-from installer.state import load_state
+from installer.state.journal import Journal
+from installer.state.state import load_state
 from tests import claims
 from tests.e2e.site.host import Site
 from tests.e2e.site.own_engine import OwnEngine

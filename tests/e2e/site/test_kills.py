@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from installer.journal import Journal
+from installer.state.journal import Journal
 from installer.targets import labels
 from tests.e2e.site.conftest import FIRST, MakeSite
 from tests.e2e.site.host import ABSENT, Site, Visitor

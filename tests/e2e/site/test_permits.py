@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from bundler.sign import generate
-from installer.clock import Floor
-from installer.state import load_state
+from installer.state.state import load_state
 from installer.targets import labels
+from installer.trust.clock import Floor
 from tests.e2e.site.conftest import MakeSite
 from tests.e2e.site.host import Site
 from tests.e2e.site.test_kills import kill_at

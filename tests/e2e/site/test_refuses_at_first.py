@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from installer.errors import SealiftError
-from installer.preflight import check_disk
+from installer.look.preflight import check_disk
 from installer.registry.images import Needs
 from tests.e2e.site.bundles import region, regions
 from tests.e2e.site.conftest import FIRST, MakeSite

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from installer.journal import Journal
+from installer.state.journal import Journal
 from installer.targets import labels
 from tests.e2e.site.conftest import MakeSite
 from tests.e2e.site.host import Site, Visitor

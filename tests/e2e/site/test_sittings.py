@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from installer.state import load_state
+from installer.state.state import load_state
 from tests.e2e.site.conftest import FIRST, MakeSite
 from tests.e2e.site.host import Site, Visitor
 from tests.e2e.site.vendor import Edition, Vendor

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from installer.journal import Journal
+from installer.state.journal import Journal
 from tests.e2e.site.conftest import FIRST, MakeSite
 from tests.e2e.site.host import Site, Visitor
 from tests.e2e.site.vendor import Edition, Vendor

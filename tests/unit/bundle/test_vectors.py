@@ -23,7 +23,7 @@ NOT_ABOUT_BYTES = {"media-unreadable", "media-not-a-file", "key-unreadable", "di
 """Raised by the package for what no bundle's bytes can be: files that cannot be opened, keys and digests typed."""
 
 MOST_MEMORY = 64 * 1024 * 1024
-MOST_SECONDS = 5.0
+MOST_CPU_SECONDS = 5.0
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector.name)
@@ -63,14 +63,14 @@ def test_the_worst_stay_within_bounded_memory_and_time(name: str) -> None:
     vector = BY_NAME[name]
     bundle, root = vector.make(), vector.root()
     tracemalloc.start()
-    began = time.monotonic()
+    began = time.process_time()
     try:
         assert verdict(bundle, root) == vector.error
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert peak < MOST_MEMORY + len(bundle)
-    assert time.monotonic() - began < MOST_SECONDS
+    assert time.process_time() - began < MOST_CPU_SECONDS
 
 
 def test_every_vector_can_be_written_for_other_verifiers(tmp_path: Path) -> None:

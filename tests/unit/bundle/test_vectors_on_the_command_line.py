@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from bundler.cli import main as bundle_main
 from installer.bundle.digest import Digest
 from installer.cli import app
 from installer.talk import run_cli
-from installer.truststore import provision
+from installer.trust.store import provision
 from tests.vectors.catalogue import BY_NAME, VECTORS
 from tests.vectors.vector import Vector, good_root
 
@@ -34,14 +33,14 @@ WORST = (
     "stranger",
 )
 MOST_RSS = 160 * 1024 * 1024
-MOST_SECONDS = 20.0
+MOST_CPU_SECONDS = 20.0
 # A child's peak begins with that of the process that starts it: a small one must, not this one with all its vectors.
 MEASURE = """
 import os, sys
 child = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
 _, status, used = os.wait4(child, 0)
 with open(sys.argv[1], "w") as file:
-    file.write(str(used.ru_maxrss))
+    file.write(f"{used.ru_maxrss} {used.ru_utime + used.ru_stime}")
 sys.exit(os.waitstatus_to_exitcode(status))
 """
 
@@ -128,11 +127,10 @@ def test_the_worst_end_in_bounded_memory_and_time_as_a_process(place: Path, tmp_
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     command = [sys.executable, "-m", "installer", "--json", "--state-dir", str(place / "state"), "verify", str(path)]
-    began = time.monotonic()
-    measured = [sys.executable, "-S", "-c", MEASURE, str(tmp_path / "kib"), *command]
+    measured = [sys.executable, "-S", "-c", MEASURE, str(tmp_path / "used"), *command]
     done = subprocess.run(measured, env=environment, cwd=place, capture_output=True, text=True)
     check(done.returncode, done.stdout, done.stderr, vector)
     assert snapshot(place) == before
-    used = int((tmp_path / "kib").read_text()) * 1024
-    assert used < MOST_RSS, used
-    assert time.monotonic() - began < MOST_SECONDS
+    kib, seconds = (tmp_path / "used").read_text().split()
+    assert int(kib) * 1024 < MOST_RSS
+    assert float(seconds) < MOST_CPU_SECONDS

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from installer.truststore import provision
+from installer.trust.store import provision
 from tests.contract.editions import Vendor
 from tests.contract.program import settle
 from tests.unit.permits.places import Place

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from installer.actions import Action
-from installer.checks import Check
 from installer.performers.host import Incoming
+from installer.plan.actions import Action
+from installer.plan.checks import Check
 from installer.report import Outcome
-from installer.sitekey import site_fingerprint
-from installer.state import SiteState, load_state
+from installer.state.state import SiteState, load_state
 from installer.talk import Talk
+from installer.trust.sitekey import site_fingerprint
 from installer.upgrade import Request, upgrade
 from tests.contract.driver import FileDriver, FilePerformer, file_host
 from tests.contract.editions import Vendor

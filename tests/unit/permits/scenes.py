@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from bundler.trust import NamedKey, RootPlan, make_root
-from installer.admission import Admitted, Here, Presented, admit, refuse_program
 from installer.bundle.digest import Digest
 from installer.bundle.release import Release
 from installer.bundle.strictjson import canonical
 from installer.bundle.trust import TrustPolicy
-from installer.clock import Clock, Floor, clock_of, spelled
 from installer.errors import ExitCode, SealiftError
-from installer.permit import Permit, VerifiedPermit, verify_permit
-from installer.site import Site
-from installer.state import ProductState, ReleaseRef, SiteState
+from installer.site.site import Site
+from installer.state.state import ProductState, ReleaseRef, SiteState
+from installer.trust.admission import Admitted, Here, Presented, admit, refuse_program
+from installer.trust.clock import Clock, Floor, clock_of, spelled
+from installer.trust.permit import Permit, VerifiedPermit, verify_permit
 from tests.unit.trust.keys import key
 from tests.vectors.forge import Forge
 

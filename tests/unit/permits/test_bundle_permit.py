@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bundler.cli import main
-from installer.permit import read_permit
+from installer.trust.permit import read_permit
 from tests.unit.permits.scenes import PRODUCT, SITE, permit, release, root
 from tests.unit.trust.media import make_kit, write_key
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from installer.clock import (
+from installer.trust.clock import (
     Clock,
     Floor,
     clock_of,

@@ -15,19 +15,19 @@ import pytest
 
 from installer.bundle.digest import Digest
 from installer.cli import main
-from installer.clock import Floor
-from installer.doctor import Visit, examine, first_stop
 from installer.errors import ERRORS, SealiftError
-from installer.findings import WARNINGS, warning
-from installer.inventory import Observed
-from installer.journal import Journal
-from installer.lock import held_by, locked
-from installer.lost import note_use
-from installer.plan import Plan
-from installer.state import ReleaseRef, SiteState, save_state
-from installer.status import trust_status
+from installer.look.doctor import Visit, examine, first_stop
+from installer.look.findings import WARNINGS, warning
+from installer.look.inventory import Observed
+from installer.look.status import trust_status
+from installer.plan.plan import Plan
+from installer.state.journal import Journal
+from installer.state.lock import held_by, locked
+from installer.state.state import ReleaseRef, SiteState, save_state
 from installer.talk import Talk
-from installer.truststore import provision
+from installer.trust.clock import Floor
+from installer.trust.lost import note_use
+from installer.trust.store import provision
 from tests.contract.driver import file_host
 from tests.unit.permits.places import Place
 from tests.unit.permits.scenes import NOW

@@ -11,12 +11,12 @@ import pytest
 
 from bundler.countersign import countersign, read_subject
 from bundler.permit import sign_permit
-from installer.clock import Floor, clock_of, instant
-from installer.doctor import Visit, examine
-from installer.entrance import clock_here
 from installer.errors import SealiftError
-from installer.state import load_state, save_state
-from installer.truststore import load_policy, update
+from installer.look.doctor import Visit, examine
+from installer.state.state import load_state, save_state
+from installer.trust.clock import Floor, clock_of, instant
+from installer.trust.entrance import clock_here
+from installer.trust.store import load_policy, update
 from tests.contract.driver import file_host
 from tests.unit.permits.places import QUIET, Place
 from tests.unit.permits.scenes import NOW

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from installer.errors import SealiftError
-from installer.journal import Journal
-from installer.state import load_state
-from installer.truststore import provision
+from installer.state.journal import Journal
+from installer.state.state import load_state
+from installer.trust.store import provision
 from installer.upgrade import rollback
 from tests.contract.driver import file_host, world_of
 from tests.contract.program import settle

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from installer.entrance import refuse_lost
 from installer.errors import ExitCode, SealiftError
-from installer.journal import Journal, Run
-from installer.lost import evidence, lost_state, note_use
-from installer.state import SiteState, copies, load_state, save_state
+from installer.state.journal import Journal, Run
+from installer.state.state import SiteState, copies, load_state, save_state
+from installer.trust.entrance import refuse_lost
+from installer.trust.lost import evidence, lost_state, note_use
 
 
 def refused(state_dir: Path) -> SealiftError:

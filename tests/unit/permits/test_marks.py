@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from installer.actions import Commit
 from installer.edge.config import EdgeConfig
-from installer.marks import Mark, Marks
-from installer.state import ProductState, SiteState
+from installer.plan.actions import Commit
+from installer.state.state import ProductState, SiteState
+from installer.trust.marks import Mark, Marks
 from tests.unit.permits.scenes import PRODUCT, Host, permit, release, used_to
 
 OLD, MIDDLE, NEW = release("1.0.0"), release("1.1.0"), release("1.2.0")

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from installer.bundle.strictjson import canonical
-from installer.clock import spelled
 from installer.errors import SealiftError
-from installer.permit import PERMIT_TYPE, Permit, VerifiedPermit, read_permit, verify_permit
+from installer.trust.clock import spelled
+from installer.trust.permit import PERMIT_TYPE, Permit, VerifiedPermit, read_permit, verify_permit
 from tests.unit.permits.scenes import NOW, PRODUCT, Host, permit, refusal, release, root, signed, used_to
 from tests.unit.trust.keys import key
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from installer.errors import SealiftError
-from installer.sitekey import site_fingerprint, site_key
+from installer.trust.sitekey import site_fingerprint, site_key
 
 
 def test_is_made_once_and_for_nobody_else(tmp_path: Path) -> None:

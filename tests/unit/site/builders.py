@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import IPv4Network
 
-from installer.addresses import colour_net, fixed_addresses
 from installer.bundle.digest import Digest
 from installer.bundle.release import Descriptor, File, Image, Release, Service
-from installer.names import Colour, Names
-from installer.secretfiles import SecretFile
+from installer.plan.addresses import colour_net, fixed_addresses
+from installer.site.names import Colour, Names
+from installer.site.secretfiles import SecretFile
 from installer.targets.compose_file import Placement, colour_replicas
 
 POOL = IPv4Network("10.213.0.0/16")

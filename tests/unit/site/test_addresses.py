@@ -8,8 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from installer.addresses import FIXED, Route, colour_net, fixed_addresses, parse_routes, product_slice, refuse_overlap
 from installer.errors import SealiftError
+from installer.plan.addresses import (
+    FIXED,
+    Route,
+    colour_net,
+    fixed_addresses,
+    parse_routes,
+    product_slice,
+    refuse_overlap,
+)
 
 POOL = IPv4Network("10.213.0.0/16")
 ROUTES = """\

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from installer.bundle.release import Release, Service
 from installer.errors import SealiftError
-from installer.names import Colour
-from installer.secretfiles import SecretFile
+from installer.site.names import Colour
+from installer.site.secretfiles import SecretFile
 from installer.targets import strict_yaml
 from installer.targets.compose_file import ComposeParts, declared_secrets, split, start_order
 from tests.unit.site.builders import EMPTY, placement_of, release_of

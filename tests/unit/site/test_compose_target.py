@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from installer.addresses import colour_net
 from installer.bundle.release import Service
-from installer.names import Names
-from installer.site import parse_site
+from installer.plan.addresses import colour_net
+from installer.site.names import Names
+from installer.site.site import parse_site
 from installer.targets.compose import ComposeTarget
 from tests.unit.site.builders import POOL, release_of
 

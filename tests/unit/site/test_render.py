@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from installer.errors import SealiftError
-from installer.render import compose_name, render, template_root
-from installer.site import parse_site
+from installer.site.render import compose_name, render, template_root
+from installer.site.site import parse_site
 from tests.unit.site.builders import release_of
 
 SITE = parse_site("{site: hospital-7, cluster_id: h7, peers: [10.1.0.5, 10.1.0.6], values: {smtp.host: mail.h7}}")
@@ -141,11 +141,11 @@ def test_refuses_a_template_that_looks_beyond_what_it_is_given(template: str) ->
     ],
 )
 def test_refuses_a_template_that_costs_too_much(template: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     error = refusal(template)
 
     assert error.id == "template-invalid"
-    assert time.monotonic() - start < 15
+    assert time.process_time() - start < 60  # without a bound: for ever
 
 
 @pytest.mark.parametrize(

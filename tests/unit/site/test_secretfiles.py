@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from installer.errors import SealiftError
-from installer.secretfiles import MAX_SECRET, check_secrets, copy_path, install_secrets, site_secrets
-from installer.site import Site, parse_site
+from installer.site.secretfiles import MAX_SECRET, check_secrets, copy_path, install_secrets, site_secrets
+from installer.site.site import Site, parse_site
 
 
 def site_with(folder: Path, **contents: bytes) -> Site:

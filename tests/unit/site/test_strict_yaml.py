@@ -87,12 +87,12 @@ def test_keeps_anchors_and_merges() -> None:
     ],
 )
 def test_refuses_what_is_not_one_plain_mapping(text: bytes) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(SealiftError) as refused:
         parse_mapping(text, "the compose file")
     assert refused.value.id == "compose-invalid"
     assert "the compose file" in refused.value.message
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 20  # a bomb would take hours
 
 
 @given(st.binary(max_size=60) | st.text(alphabet="ab:-[]{}&*!<|>\n '\"#0", max_size=60).map(str.encode))

@@ -6,7 +6,7 @@ import pytest
 
 from installer.bundle.release import Input
 from installer.errors import SealiftError
-from installer.values import resolve_values
+from installer.site.values import resolve_values
 
 INPUTS = {
     "smtp.host": Input(type="string", description="the mail relay,\n  by name"),

@@ -19,7 +19,7 @@ from installer.bundle.verify import verify_statement
 from installer.durable import make_folder
 from installer.errors import SealiftError
 from installer.media import open_media
-from installer.releases import add_signatures, keep, load_kept
+from installer.state.releases import add_signatures, keep, load_kept
 from tests.unit.trust.keys import key, policy
 from tests.unit.trust.media import QUIET, Stick, changed, make_kit
 

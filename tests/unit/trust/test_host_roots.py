@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from installer import cli, durable, truststore
+from installer import cli, durable
 from installer.bundle.digest import Digest
 from installer.errors import ExitCode, SealiftError
-from installer.rootmedia import read_roots
-from installer.truststore import first_fingerprint, load_policy, provision, update
+from installer.trust import store as truststore
+from installer.trust.rootmedia import read_roots
+from installer.trust.store import first_fingerprint, load_policy, provision, update
 from tests.unit.trust.keys import PAYLOAD, key, signed
 from tests.unit.trust.roots import names, root
 from tests.vectors.forge import RELEASE, Forge, root_of
@@ -291,7 +292,7 @@ def test_update_waits_for_no_pipe(state: Path, tmp_path: Path) -> None:
 
 
 def test_update_refuses_while_another_run_holds_the_lock(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from installer.lock import locked
+    from installer.state.lock import locked
 
     folder = written(state.parent / "new", {2: CHAIN[2]})
     with locked(state, "install"):

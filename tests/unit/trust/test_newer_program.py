@@ -10,14 +10,14 @@ import pytest
 
 from bundler.build import Request, build
 from bundler.program.signed import sign_program, signatures_of
-from installer import handover
 from installer.bundle.digest import Digest
 from installer.bundle.trust import TrustPolicy
 from installer.errors import ExitCode, SealiftError
-from installer.handover import judge_program, offered, read_offer, take_over
-from installer.hostprogram import Program
-from installer.journal import Journal
 from installer.media import open_media
+from installer.program import handover
+from installer.program.handover import judge_program, offered, read_offer, take_over
+from installer.program.hostprogram import Program
+from installer.state.journal import Journal
 from installer.talk import Talk
 from tests.unit.bundler.layouts import make_product
 from tests.unit.trust.keys import key, policy

@@ -12,9 +12,9 @@ from installer.bundle.digest import Digest
 from installer.errors import ExitCode, SealiftError
 from installer.removal import remove
 from installer.report import Outcome
-from installer.state import load_state
+from installer.state.state import load_state
 from installer.talk import Talk
-from installer.truststore import load_policy, provision, update
+from installer.trust.store import load_policy, provision, update
 from installer.upgrade import Request, rollback, upgrade
 from tests.contract.driver import file_host
 from tests.contract.editions import Vendor

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from installer.admission import Here, admit, refuse_program, within
 from installer.bundle.release import Release
 from installer.bundle.strictjson import canonical
 from installer.errors import ExitCode, SealiftError
-from installer.marks import Mark, Marks
-from installer.releases import surplus
-from installer.site import Site
-from installer.state import ProductState, ReleaseRef
+from installer.site.site import Site
+from installer.state.releases import surplus
+from installer.state.state import ProductState, ReleaseRef
+from installer.trust.admission import Here, admit, refuse_program, within
+from installer.trust.marks import Mark, Marks
 from tests.vectors.forge import Forge
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from installer.actions import Action, ForgetRelease, RemoveEdge, RunCommands, SetColour
-from installer.checks import Check
 from installer.commands import Command
 from installer.errors import ExitCode, SealiftError
 from installer.execute import Executor
-from installer.journal import Journal
-from installer.plan import SWITCH, Plan, Step
-from installer.state import ReleaseRef
+from installer.plan.actions import Action, ForgetRelease, RemoveEdge, RunCommands, SetColour
+from installer.plan.checks import Check
+from installer.plan.plan import SWITCH, Plan, Step
+from installer.state.journal import Journal
+from installer.state.state import ReleaseRef
 
 NEW = ReleaseRef(product="p", version="2.0.0", digest="sha256:" + "2" * 64)
 OLD = ReleaseRef(product="p", version="1.0.0", digest="sha256:" + "1" * 64)

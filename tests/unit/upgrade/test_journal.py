@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from installer.errors import SealiftError
-from installer.journal import Journal
-from installer.lock import locked
-from installer.state import ProductState, SiteState, load_state, save_state
+from installer.state.journal import Journal
+from installer.state.lock import locked
+from installer.state.state import ProductState, SiteState, load_state, save_state
 
 
 def written(folder: Path) -> Journal:

@@ -9,8 +9,8 @@ from typing import get_args
 import pytest
 
 from installer.execute import Executor
-from installer.journal import Event, Journal
-from installer.plan import SWITCH
+from installer.plan.plan import SWITCH
+from installer.state.journal import Event, Journal
 from tests.unit.upgrade.test_execute import World, plan, silent
 
 PAGE = Path(__file__).resolve().parents[3] / "docs/upgrades.md"

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from installer.errors import SealiftError
-from installer.lock import locked, unlock
+from installer.state.lock import locked, unlock
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 HOLDER = """
 import signal, subprocess, sys, time
 from pathlib import Path
-from installer.lock import locked
+from installer.state.lock import locked
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored
 with locked(Path(sys.argv[1]), "install board 1.0.0"):
     child = subprocess.Popen(["sleep", "30"])

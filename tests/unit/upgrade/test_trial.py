@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from installer.commands import Command
-from installer.marks import Marks
-from installer.names import Names
-from installer.state import Trial
+from installer.site.names import Names
+from installer.state.state import Trial
 from installer.system import Finished
 from installer.trial import PAUSE, Counted, Reading, count, is_due, is_over, load_counted, spent
+from installer.trust.marks import Marks
 from installer.watcher import Container, Timer
 
 TRIAL = Trial(seconds=1800.0, boot="one", uptime=100.0, wall=1_000_000.0, marks=Marks(), watcher="container")

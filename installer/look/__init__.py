@@ -1,0 +1,1 @@
+"""What is here, looked at: engine, doors, disks, health. Changes nothing."""

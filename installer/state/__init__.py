@@ -1,0 +1,1 @@
+"""What this host remembers: state in two copies, the journal, kept releases, and the lock around them."""
