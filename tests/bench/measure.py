@@ -30,7 +30,7 @@ class Cost:
 def run(
     command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[str, str] | None = None, fails: bool = False
 ) -> Cost:
-    """Run to the end. Raises ``RuntimeError`` with what it said where it fails."""
+    """Run to the end. Raises ``RuntimeError`` with what it said where it fails; what is interrupted ends its child."""
     began = time.monotonic()
     child = subprocess.Popen(
         [str(word) for word in command],
@@ -42,8 +42,13 @@ def run(
         text=True,
     )
     assert child.stdout is not None
-    output = child.stdout.read()
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    try:
+        output = child.stdout.read()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    except BaseException:
+        child.terminate()
+        child.wait()
+        raise
     wall = time.monotonic() - began
     counted = dict(line.split(": ") for line in Path(f"/proc/{child.pid}/io").read_text().splitlines())
     _, status, usage = os.wait4(child.pid, 0)

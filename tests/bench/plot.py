@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 from xml.sax.saxutils import escape
 
-from tests.bench.report import figure
-from tests.bench.rows import Goal, Row
+from tests.bench.report import Measured, figure
+from tests.bench.row import Goal, Row
 
 WIDTH: Final = 1040
 _LEFT, _RIGHT = 390, 60
@@ -16,8 +16,12 @@ _OURS, _STOCK, _MISSED, _INK, _SOFT = "#1f6f8b", "#c3ccd3", "#b3402e", "#22303a"
 _FONT: Final = "font-family='system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif'"
 
 
-def draw(rows: Sequence[Row], caption: str) -> str:
+def draw(table: Sequence[Measured]) -> str:
     """The whole picture."""
+    rows = [one.row for one in table]
+    days = sorted({one.measured["date"].split()[0] for one in table})
+    scales = ", ".join(sorted({f"scale {one.measured['scale']}" for one in table}))
+    caption = f"{' to '.join(dict.fromkeys((days[0], days[-1])))}, {scales}; {table[-1].machine['processor']}"
     parts: list[str] = []
     y = 30
     parts.append(_text(24, y, "Seconds, ours beside the stock tools", size=17, weight=600))

@@ -1,4 +1,4 @@
-"""The table as JSON and Markdown, with the machine and the versions that it was measured with."""
+"""The table as JSON and Markdown, each row with its day, load, machine and versions."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import os
 import platform
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from tests.bench.measure import run
-from tests.bench.rows import Goal, Row, Settings
+from tests.bench.place import REPOSITORY
+from tests.bench.row import Goal, Row, Settings
 
 BEGIN: Final = "<!-- figures -->"
 END: Final = "<!-- /figures -->"
@@ -28,15 +29,35 @@ _VERSIONS: Final = (
 )
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A row as it stands in ``performance.json``: the name that ``ROWS`` takes, when and under what it was measured."""
+
+    name: str
+    row: Row
+    measured: dict[str, str]
+    machine: dict[str, str]
+
+
+def moment(settings: Settings) -> dict[str, str]:
+    """When a row was begun, on which commit, with what else to do, and how much of it."""
+    commit = run(["git", "describe", "--always", "--dirty", "--exclude=*"], cwd=REPOSITORY, fails=True).output.strip()
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "load": f"{os.getloadavg()[0]:.1f}",
+        "commit": commit,
+        "scale": f"{settings.scale:g}",
+        "runs": str(settings.runs),
+    }
+
+
 def machine(bundle: str) -> dict[str, str]:
     """What it runs on, and the versions of both sides."""
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     found = {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "processor": f"{len(os.sched_getaffinity(0))} cores, {model[1].strip() if model else platform.machine()}",
         "memory": f"{pages / 2**30:.0f} GiB",
-        "load": " ".join(f"{value:.1f}" for value in os.getloadavg()),
         "system": f"{platform.freedesktop_os_release().get('PRETTY_NAME', '')}, Linux {platform.release()}",
         "python": platform.python_version(),
     }
@@ -46,10 +67,36 @@ def machine(bundle: str) -> dict[str, str]:
     return found
 
 
-def as_json(rows: Sequence[Row], settings: Settings, where: dict[str, str]) -> dict[str, Any]:
+def read(folder: Path) -> list[Measured]:
+    """The rows of ``performance.json`` in ``folder``; none where there is no such file, or an older kind of it."""
+    try:
+        value = json.loads((folder / "performance.json").read_text())
+    except FileNotFoundError:
+        return []
+    return [_measured(one) for one in value["rows"] if "measured" in one]
+
+
+def _measured(value: dict[str, Any]) -> Measured:
+    goals = tuple(Goal(one["what"], one["value"], one["limit"], one["unit"]) for one in value["goals"])
+    row = Row(value["title"], value["ours"], value["beside"], goals, value["note"], value["runs"])
+    return Measured(value["name"], row, value["measured"], value["machine"])
+
+
+def merged(old: Sequence[Measured], new: Sequence[Measured], names: Sequence[str]) -> list[Measured]:
+    """The table in the order of ``names``: what was measured anew stands in place of the older rows of that name."""
+    again = {one.name for one in new}
+    rows = [one for one in old if one.name not in again] + list(new)
+    return sorted((one for one in rows if one.name in names), key=lambda one: names.index(one.name))
+
+
+def as_json(table: Sequence[Measured]) -> dict[str, Any]:
     """Everything that was measured."""
-    table = [{**asdict(row), "goals": [{**asdict(goal), "met": goal.met} for goal in row.goals]} for row in rows]
-    return {"machine": where, "settings": asdict(settings), "rows": table}
+    rows = []
+    for one in table:
+        value = asdict(one.row)
+        value["goals"] = [{**asdict(goal), "met": goal.met} for goal in one.row.goals]
+        rows.append({"name": one.name, **value, "measured": one.measured, "machine": one.machine})
+    return {"rows": rows}
 
 
 def figure(value: float, unit: str) -> str:
@@ -60,37 +107,67 @@ def figure(value: float, unit: str) -> str:
     return f"{value:.{digits}f}{' ' + unit if unit else ''}"
 
 
-def _line(row: Row, goal: Goal, first: bool) -> str:
+def _line(one: Measured, goal: Goal, first: bool) -> str:
     limit = "" if goal.limit is None else f"≤ {figure(goal.limit, goal.unit)}"
     verdict = "" if goal.limit is None else "yes" if goal.met else "**missed**"
-    return f"| {row.title if first else ''} | {goal.what} | {figure(goal.value, goal.unit)} | {limit} | {verdict} |"
+    title, name = (one.row.title, f"`{one.name}`") if first else ("", "")
+    return f"| {name} | {title} | {goal.what} | {figure(goal.value, goal.unit)} | {limit} | {verdict} |"
 
 
-def as_markdown(rows: Sequence[Row], settings: Settings, where: dict[str, str]) -> str:
+def missed(table: Sequence[Measured]) -> list[str]:
+    """The goals that were not reached."""
+    return [
+        f"{one.row.title}: {goal.what} {figure(goal.value, goal.unit)}, not {figure(goal.limit or 0, goal.unit)}"
+        for one in table
+        for goal in one.row.goals
+        if not goal.met
+    ]
+
+
+def as_markdown(table: Sequence[Measured], names: Sequence[str]) -> str:
     """The part of the page that a run writes."""
-    missed = [f"{row.title}: {goal.what}" for row in rows for goal in row.goals if not goal.met]
-    told = f"Missed: {'; '.join(missed)}." if missed else "Every goal was reached."
+    absent = [name for name in names if name not in {one.name for one in table}]
+    lost = missed(table)
+    told = [f"Missed: {'; '.join(lost)}." if lost else "Every goal was reached."]
+    told += [f"Not measured: {', '.join(absent)}."] if absent else []
     lines = [
-        f"Measured at scale {settings.scale:g}, medians of {settings.runs} pairs. {told}",
+        " ".join(told),
         "",
         "![ours beside the stock tools](performance.svg)",
         "",
-        "| what | figure | measured | goal | reached |",
-        "|---|---|---|---|---|",
-        *(_line(row, goal, not number) for row in rows for number, goal in enumerate(row.goals)),
+        "| row | what | figure | measured | goal | reached |",
+        "|---|---|---|---|---|---|",
+        *(_line(one, goal, not number) for one in table for number, goal in enumerate(one.row.goals)),
         "",
-        "A figure without a unit is ours divided by what stands beside it. What was run:",
+        "A figure without a unit is ours divided by what stands beside it, the median of pairs. What was run:",
         "",
-        "| what | ours | beside |",
-        "|---|---|---|",
-        *(
-            f"| {row.title} | {_code(row.ours)} | {_code(row.beside)} |{' ' + row.note if row.note else ''}"
-            for row in rows
-        ),
+        "| row | ours | beside | measured |",
+        "|---|---|---|---|",
+        *_commands(table),
         "",
-        "Where: " + "; ".join(f"{name} {value}" for name, value in where.items()) + ".",
+        *_machines(table),
     ]
     return "\n".join(lines)
+
+
+def _commands(table: Sequence[Measured]) -> list[str]:
+    """A line for each row: both commands, and the circumstances."""
+    return [
+        f"| {one.row.title} | {_code(one.row.ours)} | {_code(one.row.beside)} | "
+        + ", ".join(f"{name} {value}" for name, value in one.measured.items())
+        + f"{'; ' + one.row.note if one.row.note else ''} |"
+        for one in table
+    ]
+
+
+def _machines(table: Sequence[Measured]) -> list[str]:
+    """A line for each machine, set of versions and the rows measured on it."""
+    found: dict[str, list[str]] = {}
+    for one in table:
+        found.setdefault("; ".join(f"{name} {value}" for name, value in one.machine.items()), []).append(one.name)
+    if len(found) == 1:
+        return [f"Where: {where}." for where in found]
+    return [f"Where ({', '.join(dict.fromkeys(names))}): {where}.\n" for where, names in found.items()]
 
 
 def _code(command: str) -> str:
@@ -104,8 +181,7 @@ def put_into(page: Path, text: str) -> None:
     page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
 
 
-def write(folder: Path, rows: Sequence[Row], settings: Settings, where: dict[str, str]) -> None:
+def write(folder: Path, table: Sequence[Measured], names: Sequence[str]) -> None:
     """Write ``performance.json`` and the figures of ``performance.md`` in ``folder``."""
-    value = as_json(rows, settings, where)
-    (folder / "performance.json").write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-    put_into(folder / "performance.md", as_markdown(rows, settings, where))
+    (folder / "performance.json").write_text(json.dumps(as_json(table), indent=1, ensure_ascii=False) + "\n")
+    put_into(folder / "performance.md", as_markdown(table, names))

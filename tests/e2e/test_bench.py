@@ -6,47 +6,58 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 from tests.bench.report import BEGIN, END
+from tests.bench.rows import ROWS
 
 pytestmark = pytest.mark.e2e
 
+SMALL = ("--scale", "0.002", "--runs", "1", "--huge", "0.05", "--images", "10")
 
-def test_bench_writes_its_table_picture_and_figures(tmp_path: Path, repository: Path) -> None:
+
+def bench(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """Run it with its page, figures and picture in ``folder``."""
+    command = [sys.executable, "-m", "tests.bench", *SMALL, "--folder", str(folder), "--output", str(folder), *more]
+    return subprocess.run(command, cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True)
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((folder / "performance.json").read_text())["rows"]
+    return found
+
+
+def test_bench_writes_its_table_picture_and_figures(tmp_path: Path) -> None:
     page = tmp_path / "performance.md"
     page.write_text(f"# before\n\n{BEGIN}\nold\n{END}\n\nafter\n")
-    command = [
-        sys.executable,
-        "-m",
-        "tests.bench",
-        "--scale",
-        "0.002",
-        "--runs",
-        "1",
-        "--huge",
-        "0.05",
-        "--images",
-        "10",
-    ]
-    done = subprocess.run(
-        [*command, "--folder", tmp_path, "--output", tmp_path], cwd=repository, capture_output=True, text=True
-    )
-    assert done.returncode in (0, 1), (
-        done.stderr
-    )  # 1: a goal is missed, as small inputs must: starting is all they cost
-    value = json.loads((tmp_path / "performance.json").read_text())
-    goals = {(row["title"].partition(",")[0], goal["what"]): goal for row in value["rows"] for goal in row["goals"]}
+    done = bench(tmp_path)
+    # 1: a goal is missed, as small inputs must: starting is all they cost
+    assert done.returncode in (0, 1), done.stderr
+    goals = {(row["title"].partition(",")[0], goal["what"]): goal for row in rows(tmp_path) for goal in row["goals"]}
     assert {what for _, what in goals} >= {"wall", "CPU", "peak memory", "bundle --help", "sealift --help"}
+    assert {row["name"] for row in rows(tmp_path)} == set(ROWS)
     assert goals["build", "bytes written ÷ bundle"]["value"] >= 1
     assert goals["inspect with signature check", "bytes written"]["met"]
     assert goals["load", "bytes written to disk ÷ content"]["met"]
     text = page.read_text()
     assert text.startswith("# before") and text.endswith("after\n") and "old" not in text
-    assert "skopeo copy --all --preserve-digests" in text and value["machine"]["skopeo"] in text
+    assert "skopeo copy --all --preserve-digests" in text and rows(tmp_path)[0]["machine"]["skopeo"] in text
     missed = [goal["what"] for goal in goals.values() if not goal["met"]]
     assert bool(missed) == ("Missed: " in text) == bool(done.returncode)
     ElementTree.fromstring((tmp_path / "performance.svg").read_text())  # noqa: S314 - our own
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("sealift-bench-")] == []
+
+    before = rows(tmp_path)
+    bench(tmp_path, "--rows", "inspect", "--runs", "2")
+    after = rows(tmp_path)
+    assert [row["title"] for row in after] == [row["title"] for row in before]
+    assert [row["measured"]["runs"] for row in after] == ["2" if row["name"] == "inspect" else "1" for row in after]
+    assert [row for row in after if row["name"] != "inspect"] == [row for row in before if row["name"] != "inspect"]
+
+
+def test_a_row_that_there_is_not_is_named(tmp_path: Path) -> None:
+    done = bench(tmp_path, "--rows", "start,finish")
+    assert done.returncode == 2 and "no row finish" in done.stderr
