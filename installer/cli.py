@@ -33,7 +33,7 @@ app.add_typer(site, name="site")
 app.registered_commands += [*sittings.registered_commands, *looks.registered_commands]
 _VERBS: Final = frozenset(
     {"install", "verify", "status", "history", "rollback", "remove", "trust", "site", "doctor"}
-    | {"stage", "switch", "unstage", "confirm", "expire", "logs", "prune", "unlock"}
+    | {"stage", "switch", "unstage", "confirm", "expire", "logs", "prune", "unlock", "receipt"}
 )
 
 

@@ -12,19 +12,22 @@ _DRAFTS: Final = (".new", ".draft")
 _DRAFT_FOLDERS: Final = (".tmp", ".old")
 
 
-def write_durably(path: Path, data: bytes, mode: int = 0o600, *, uid: int = -1, gid: int = -1) -> None:
+def write_durably(path: Path, data: bytes, mode: int | None = 0o600, *, uid: int = -1, gid: int = -1) -> None:
     """Replace ``path`` by ``data`` as one step; ``uid`` and ``gid`` become its owner where they are given.
 
+    ``mode`` None is for a stick, whose file system may know no modes: it is left to the umask.
     Raises ``OSError``; after a failed fsync nothing is replaced.
     """
     # An unguessable new name: where another user owns the folder, no link of his can stand there.
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(draft, flags, 0o666 if mode is None else 0o600)
     try:
         try:
             write_all(descriptor, data)
-            os.fchown(descriptor, uid, gid)
-            os.fchmod(descriptor, mode)
+            if mode is not None:
+                os.fchown(descriptor, uid, gid)
+                os.fchmod(descriptor, mode)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

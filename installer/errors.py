@@ -178,6 +178,9 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "permit-too-large",
         "permit-type",
         "permit-invalid",
+        "receipt-too-large",
+        "receipt-type",
+        "receipt-invalid",
         "root-keyless",
         "roots-too-many",
     ),
@@ -196,6 +199,7 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "state-damaged",
         "state-lost",
         "site-key-damaged",
+        "receipt-damaged",
     ),
     ExitCode.UNTRUSTED: (
         "no-trust-provisioned",
@@ -221,6 +225,8 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "trust-damaged",
         "unsigned",
         "permit-role",
+        "receipt-unsigned",
+        "receipt-unknown-site",
         "trust-went-back",
         "program-untrusted",
         # a signature by a certificate for an identity

@@ -103,7 +103,7 @@ class ToolSink:
         if not isinstance(member, File) or member.role != "tool":
             return None
         target = tool_path(self._folder.parent, member)
-        return None if _holds(target, member.digest) else _Placed(target)
+        return None if holds_file(target, member.digest) else _Placed(target)
 
     def close(self) -> None:
         """Nothing is pending."""
@@ -114,7 +114,8 @@ def tool_path(state_dir: Path, member: File) -> Path:
     return state_dir / "tools" / member.digest.removeprefix("sha256:") / member.path.rsplit("/", 1)[-1]
 
 
-def _holds(path: Path, digest: str) -> bool:
+def holds_file(path: Path, digest: str) -> bool:
+    """Whether ``path`` is a file with that digest; reads all of it."""
     if not path.is_file():
         return False
     with path.open("rb") as file:

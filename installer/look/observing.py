@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,8 @@ from installer.look.preflight import check_host
 from installer.ownimages import OwnImage
 from installer.performers import Host, Incoming, Performer
 from installer.plan.planning import Lacking, Scene, Translate
-from installer.registry.access import docker_config_folder
+from installer.registry.access import docker_config_folder, registry_client
+from installer.registry.holding import held
 from installer.site.names import Names
 from installer.site.rendering import base_folder, nets_of
 from installer.site.site import Site
@@ -58,6 +59,10 @@ class ComposeDriver:
     def preflight(self, scene: Scene) -> tuple[str, ...]:
         """Ports and room on the disks."""
         return check_host(scene, self.inventory)
+
+    def holds(self, releases: Iterable[Release]) -> frozenset[str]:
+        """What the site's registry has of ``releases``. Raises ``registry-*`` (9), ``secret-missing`` (7)."""
+        return held(registry_client(self.host.site, self.host.state_dir), releases)
 
     def look(self, state: SiteState, product: ProductState, coming: Coming) -> Scene:
         """Everything a plan depends on. Raises ``kept-release-damaged`` (4), ``certificate-missing`` (7)."""

@@ -6,11 +6,12 @@ A driver looks (for the planner) and performs (for the executor); how things are
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+from installer.bundle.release import Release
 from installer.look.inventory import Observed
 from installer.look.observing import Coming
 from installer.performers import Incoming
@@ -40,6 +41,9 @@ class Observer(Protocol):
 
     def look(self, state: SiteState, product: ProductState, coming: Coming) -> Scene:
         """Everything a plan depends on."""
+
+    def holds(self, releases: Iterable[Release]) -> frozenset[str]:
+        """The digests of manifests and blobs of ``releases`` that are really there, asked now."""
 
     def preflight(self, scene: Scene) -> tuple[str, ...]:
         """Refuse before anything is written what would fail later (7). Returns what could not be checked."""

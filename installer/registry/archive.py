@@ -28,6 +28,7 @@ from installer.errors import SealiftError
 from installer.registry.files import unusable, write_file
 
 _BLOCK: Final = 512
+_BLOBS: Final = "blobs/sha256/"
 _MAX_JSON: Final = 4 * 1024 * 1024
 _INDEXES: Final = {
     "application/vnd.oci.image.index.v1+json",
@@ -76,6 +77,21 @@ def kept_archive(folder: Path, image: Image) -> EdgeImage | None:
     if record.get("digest") != image.digest or not isinstance(record.get("config"), str):
         return None
     return EdgeImage(image.name, path, image.digest, str(record.get("manifest")), record["config"], local_tag(image))
+
+
+def archived(path: Path) -> frozenset[str]:
+    """The digests of the blobs in the archive at ``path``; none where it is gone or damaged. Reads all of it."""
+    try:
+        record: Any = json.loads(_record_path(path).read_bytes())
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if not isinstance(record, dict) or record.get("archive") != f"sha256:{found}":
+            return frozenset()
+        with tarfile.open(path) as archive:
+            names = archive.getnames()
+    except (OSError, ValueError, tarfile.TarError):
+        return frozenset()
+    return frozenset(f"sha256:{name.removeprefix(_BLOBS)}" for name in names if name.startswith(_BLOBS))
 
 
 class ImageArchiveSink:
@@ -297,7 +313,7 @@ def _padded(content: bytes) -> bytes:
 
 
 def _blob_name(digest: str) -> str:
-    return f"blobs/sha256/{Digest.parse(digest).hex}"
+    return f"{_BLOBS}{Digest.parse(digest).hex}"
 
 
 def _record_path(archive: Path) -> Path:

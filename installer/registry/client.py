@@ -57,18 +57,24 @@ class RegistryClient:
 
     def has_blob(self, repository: str, digest: str, size: int) -> bool:
         """Whether the blob can be pulled from ``repository``. A copy of another size is ``registry-refused``."""
-        answer = self._wire.ask("HEAD", f"/v2/{repository}/blobs/{digest}", _pull(repository))
-        if answer.status in (302, 303, 307, 308):
-            return True  # the registry has it, elsewhere
-        if answer.status in _UNKNOWN:
-            return False
-        if answer.status != 200:
-            raise self._wire.refused(answer, f"say whether it has a blob of {repository}")
-        if answer.headers.get("Content-Length", str(size)) != str(size):
+        found = self.blob_size(repository, digest, size)
+        if found not in (None, size):
             message = f"the registry at {self.address.url} holds a damaged copy of blob {digest}: its size is wrong"
             hint = f"delete that blob from the storage of {self._wire.where}, then run this again"
             raise SealiftError("registry-refused", message, hint=hint)
-        return True
+        return found is not None
+
+    def blob_size(self, repository: str, digest: str, size: int) -> int | None:
+        """The size of the copy in ``repository``, None where there is none; ``size`` where the registry tells none."""
+        answer = self._wire.ask("HEAD", f"/v2/{repository}/blobs/{digest}", _pull(repository))
+        if answer.status in (302, 303, 307, 308):
+            return size  # the registry has it, elsewhere
+        if answer.status in _UNKNOWN:
+            return None
+        if answer.status != 200:
+            raise self._wire.refused(answer, f"say whether it has a blob of {repository}")
+        told = answer.headers.get("Content-Length", str(size))
+        return int(told) if told.isdecimal() else -1
 
     def mount_blob(self, repository: str, digest: str, source: str) -> bool:
         """Make a blob of the repository ``source`` one of ``repository`` too; False where the registry won't."""

@@ -44,8 +44,8 @@ class Held:
 
 def survey(client: RegistryClient, release: Release) -> Held:
     """Ask the registry what it has of ``release``. Raises the errors of :class:`RegistryClient`."""
-    wanted_blobs = _wanted_blobs(client, release)
-    wanted_manifests = _wanted_manifests(client, release)
+    blobs_wanted = wanted_blobs(client, release)
+    manifests_wanted = wanted_manifests(client, release)
 
     def has_blob(pair: tuple[str, Descriptor]) -> bool:
         return client.has_blob(pair[0], pair[1].digest, pair[1].size)
@@ -55,13 +55,13 @@ def survey(client: RegistryClient, release: Release) -> Held:
         return all(client.manifest_digest(repository, name) == part.digest for name in (part.digest, tag))
 
     with ThreadPoolExecutor(_ASKING) as pool:
-        blob_answers = list(_all(pool, has_blob, wanted_blobs))
-        manifest_answers = list(_all(pool, has_manifest, wanted_manifests))
-    places: dict[str, set[str]] = {part.digest: set() for _, part in wanted_blobs}
-    for (repository, part), found in zip(wanted_blobs, blob_answers, strict=True):
+        blob_answers = list(in_order(pool, has_blob, blobs_wanted))
+        manifest_answers = list(in_order(pool, has_manifest, manifests_wanted))
+    places: dict[str, set[str]] = {part.digest: set() for _, part in blobs_wanted}
+    for (repository, part), found in zip(blobs_wanted, blob_answers, strict=True):
         if found:
             places[part.digest].add(repository)
-    answered = zip(wanted_manifests, manifest_answers, strict=True)
+    answered = zip(manifests_wanted, manifest_answers, strict=True)
     manifests = {(repository, part.digest): found for (repository, part, _), found in answered}
     missing = {digest for digest, where in places.items() if not where}
     missing |= {digest for (_, digest), found in manifests.items() if not found}
@@ -89,7 +89,7 @@ class RegistrySink:
         self._client, self._release = client, release
         self._held = held or survey(client, release)
         self._uploads = Uploads(client)
-        self._repositories = _repositories_of(_wanted_blobs(client, release))
+        self._repositories = _repositories_of(wanted_blobs(client, release))
         self._manifests = {part.digest for image in product_images(release) for part in image.manifests}
         self._texts: dict[str, bytes] = {}
         self._sent_to: dict[str, str] = {}
@@ -122,7 +122,7 @@ class RegistrySink:
                 (digest, repository, min(there)) for repository in repositories if there and repository not in there
             ]
         with ThreadPoolExecutor(_ASKING) as pool:
-            list(_all(pool, self._share, shared))
+            list(in_order(pool, self._share, shared))
 
     def finish_manifests(self) -> None:
         """Push the manifests that the registry lacks and tag them. Call it after all of the bundle was verified.
@@ -132,7 +132,7 @@ class RegistrySink:
         images = product_images(self._release)
         lacking = [image for image in images if not self._complete(image)]
         with ThreadPoolExecutor(_ASKING) as pool:
-            list(_all(pool, self._push_image, lacking))
+            list(in_order(pool, self._push_image, lacking))
 
     def _complete(self, image: Image) -> bool:
         repository = repository_of(self._release, image, self._client.address)
@@ -180,7 +180,7 @@ class _Manifest:
         self._content.clear()
 
 
-def _wanted_blobs(client: RegistryClient, release: Release) -> list[tuple[str, Descriptor]]:
+def wanted_blobs(client: RegistryClient, release: Release) -> list[tuple[str, Descriptor]]:
     """Each blob in each repository that needs it, once."""
     pairs = {
         (repository_of(release, image, client.address), blob.digest): blob
@@ -190,7 +190,7 @@ def _wanted_blobs(client: RegistryClient, release: Release) -> list[tuple[str, D
     return [(repository, blob) for (repository, _), blob in pairs.items()]
 
 
-def _wanted_manifests(client: RegistryClient, release: Release) -> list[tuple[str, Descriptor, str]]:
+def wanted_manifests(client: RegistryClient, release: Release) -> list[tuple[str, Descriptor, str]]:
     """Each manifest with its repository and its keeping tag."""
     return [
         (repository_of(release, image, client.address), part, keep_tags(release, image)[part.digest])
@@ -206,7 +206,7 @@ def _repositories_of(wanted: Iterable[tuple[str, Descriptor]]) -> dict[str, list
     return repositories
 
 
-def _all(pool: ThreadPoolExecutor, work: Callable[[_Asked], object], items: Iterable[_Asked]) -> Iterable[object]:
+def in_order(pool: ThreadPoolExecutor, work: Callable[[_Asked], object], items: Iterable[_Asked]) -> Iterable[object]:
     """The results in order; the first failure ends it, and what has not begun is not begun."""
     waiting = [pool.submit(work, item) for item in items]
     try:

@@ -24,7 +24,8 @@ from installer.trust.clock import Clock, Floor
 from installer.trust.marks import Mark, Marks
 from installer.trust.permit import VerifiedPermit
 
-_MACHINES: Final = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}
+PLATFORMS: Final = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}
+"""Platforms of releases by the kernel's name for a machine."""
 _OPERATORS: Final[dict[str, Callable[[semver.Version, semver.Version], bool]]] = {
     ">=": operator.ge,
     "<=": operator.le,
@@ -134,10 +135,10 @@ def state_lost(product: str | None, evidence: str) -> SealiftError:
 
 
 def _refuse_place(release: Release, site: Site, machine: str) -> None:
-    if _MACHINES.get(machine) != release.platform:
+    if PLATFORMS.get(machine) != release.platform:
         raise SealiftError(
             "wrong-platform",
-            f"the bundle is for {release.platform}, and this host is {_MACHINES.get(machine, machine)}",
+            f"the bundle is for {release.platform}, and this host is {PLATFORMS.get(machine, machine)}",
             hint="bring the bundle that was built for this platform",
         )
     if release.channel != site.channel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -37,6 +38,19 @@ def logs(
             ],
         },
     )
+
+
+@looks.command()
+def receipt(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="what the courier carries back", readable=False)],
+) -> None:
+    """Write what this site runs and holds, signed with the site's key, for the vendor. Nothing secret is in it."""
+    from installer.look.receipts import make_receipt
+
+    talk: Talk = context.obj
+    made = make_receipt(Places.state_dir, Places.site_file, out, talk)
+    talk.result(made.table(), made.as_json())
 
 
 @looks.command()

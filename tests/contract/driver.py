@@ -5,14 +5,14 @@ Only what would reach out of the state dir is another: the engine, the front doo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from installer.bundle.content import Sink, Writer
-from installer.bundle.release import Descriptor, File
+from installer.bundle.release import Descriptor, File, Release
 from installer.commands import Command
 from installer.look.inventory import Observed
 from installer.look.observing import Coming, scene_of, serves, translator
@@ -83,6 +83,11 @@ class FileDriver:
     def look(self, state: SiteState, product: ProductState, coming: Coming) -> Scene:
         words = translator(self.host, product, ("docker", "compose"))
         return scene_of(self.host, state, product, coming, words)
+
+    def holds(self, releases: Iterable[Release]) -> frozenset[str]:
+        blobs = self.host.world.root / "registry/blobs"
+        listed = {part.digest for release in releases for part in release.blobs().values()}
+        return frozenset(digest for digest in listed if (blobs / digest).exists())
 
     def preflight(self, scene: Scene) -> tuple[str, ...]:
         return ()

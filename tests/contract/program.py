@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from installer import sittings
+from installer.look.receipts import make_receipt
 from installer.removal import remove
 from installer.report import show_outcome
 from installer.talk import Talk, run_cli
@@ -65,6 +66,9 @@ def app(args: Sequence[str], prog_name: str, standalone_mode: bool, obj: Talk) -
             sittings.expire(state_dir, site, obj, connect=file_host)
         case "rollback", []:
             show_outcome(obj, rollback(state_dir, site, obj, to=None, product=None, dry_run=False, connect=file_host))
+        case "receipt", ["--out", out]:
+            made = make_receipt(state_dir, site, Path(out), obj, connect=file_host)
+            obj.result(made.table(), made.as_json())
         case "remove", [*product]:
             gone = remove(state_dir, site, obj, next(iter(product), None), volumes=True, connect=file_host)
             obj.result(f"removed {gone}", {"removed": gone})

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from installer.bundle.frames import FrameReader
+from installer.bundle.strictjson import canonical
 from tests.fuzz.targets import FORGE, GOOD, HEAD
+from tests.unit.receipts.forge import sealed, value
 from tests.vectors import in_documents, in_headers, in_trust
 from tests.vectors.forge import RELEASE, root_of
 from tests.vectors.vector import Vector
@@ -42,6 +44,7 @@ def seeds() -> dict[str, list[bytes]]:
         "json": [b'{"a":[1,true,null,"\\u0001"]}\n', *spelled],
         "packing": [FORGE.packing, *(raw for vector in in_documents.PACKING for raw in member(vector, 5))],
         "signature": [raw for vector in in_trust.SIGNATURES for raw in member(vector, 3)],
+        "receipt": [sealed(), canonical(value()), sealed().replace(b"hall", b"hell", 1)],
         "root": [root_of(RELEASE), *(vector.root() for vector in in_trust.ROOTS)],
         "header": [raw for vector in in_headers.VECTORS for raw in member(vector, 6)],
         "frame": [frame.data for frame in FORGE.frames()],

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from installer.bundle.frames import FrameReader
 from installer.bundle.packing import Packing
+from installer.bundle.receipt import Receipt, read_receipt
 from installer.bundle.release import Release
 from installer.bundle.signature import parse_signature, sigstore_bundle
 from installer.bundle.strictjson import canonical, parse, parse_canonical
@@ -62,6 +63,14 @@ def packing(data: bytes) -> None:
     """packing.json."""
     found = _taken(lambda: Packing.parse(data))
     _hold(found is None or found.to_bytes() == data, "not written back")
+
+
+def receipt(data: bytes) -> None:
+    """A receipt's statement, and a whole receipt."""
+    found = _taken(lambda: Receipt.parse(data))
+    _hold(found is None or found.to_bytes() == data, "not written back")
+    whole = _taken(lambda: read_receipt(data))
+    _hold(whole is None or data.startswith(whole.raw), "something else was read")
 
 
 def signature(data: bytes) -> None:
@@ -130,5 +139,5 @@ def _whole(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (frame, header, json, members, packing, patch, release, root, signature, signed, tail)
+    for target in (frame, header, json, members, packing, patch, receipt, release, root, signature, signed, tail)
 }

@@ -1,0 +1,37 @@
+"""What a registry really has of some releases: it is asked for each blob and manifest, and nothing is assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from installer.bundle.release import Release
+from installer.registry.client import RegistryClient
+from installer.registry.load import in_order, wanted_blobs, wanted_manifests
+
+_ASKING: Final = 8
+
+
+def held(client: RegistryClient, releases: Iterable[Release]) -> frozenset[str]:
+    """The digests of those blobs and manifests of ``releases`` that can be pulled, each from a place where it belongs.
+
+    A blob whose copy has another size counts as lost. What the registry keeps is not read again: whoever uses it checks
+    its digest. Raises ``registry-*`` (9).
+    """
+    asked = list(releases)
+    blobs = {(place, one.digest): one.size for release in asked for place, one in wanted_blobs(client, release)}
+    manifests = {(place, one.digest) for release in asked for place, one, _ in wanted_manifests(client, release)}
+
+    def has_blob(item: tuple[tuple[str, str], int]) -> bool:
+        (repository, digest), size = item
+        return client.blob_size(repository, digest, size) == size
+
+    def has_manifest(item: tuple[str, str]) -> bool:
+        return client.manifest_digest(*item) == item[1]
+
+    with ThreadPoolExecutor(_ASKING) as pool:
+        there = list(in_order(pool, has_blob, blobs.items()))
+        present = list(in_order(pool, has_manifest, manifests))
+    found = {digest for (_, digest), is_there in zip(blobs, there, strict=True) if is_there}
+    return frozenset(found | {digest for (_, digest), is_there in zip(manifests, present, strict=True) if is_there})
