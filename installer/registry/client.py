@@ -14,7 +14,8 @@ from urllib.parse import quote, urlencode
 from installer.errors import SealiftError
 from installer.registry.address import RegistryAddress
 from installer.registry.login import Login
-from installer.registry.wire import Answer, Patience, Wire
+from installer.registry.patience import Patience
+from installer.registry.wire import Answer, Wire
 
 MANIFEST_TYPES = (
     "application/vnd.oci.image.manifest.v1+json",

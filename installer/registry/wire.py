@@ -33,24 +33,12 @@ from installer.errors import SealiftError
 from installer.registry.address import RegistryAddress
 from installer.registry.auth import Authorizer
 from installer.registry.login import Login
+from installer.registry.patience import BUSY, Patience
 
 MAX_ANSWER: Final = 4 * 1024 * 1024 + 1
 _PIECE: Final = 1024 * 1024
 _AGENT: Final = "sealift"
-_BUSY: Final = frozenset({429, 502, 503, 504})
 _AUTHORITIES: Final = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
-
-
-@dataclass(frozen=True)
-class Patience:
-    """Seconds, and how often a request is repeated. ``storing``: how long a registry may take to store a blob."""
-
-    connect: float = 15.0
-    answer: float = 60.0
-    storing: float = 600.0
-    retries: int = 4
-    pause: float = 0.5
-    longest_pause: int = 30
 
 
 @dataclass(frozen=True)
@@ -163,7 +151,7 @@ class Wire:
     def refused(self, answer: Answer, what: str) -> SealiftError:
         """The error for an answer that is not what ``what`` (an infinitive, such as ``take a blob``) needs."""
         reason = f"status {answer.status}" + (f", {self._scrub(answer.reason)}" if answer.reason else "")
-        if answer.status in _BUSY:
+        if answer.status in BUSY:
             message = f"the registry at {self.address.url} is too busy to {what}: {reason}"
             return SealiftError("registry-unreachable", message, hint=f"wait until {self.where} has less to do")
         if answer.status in (401, 403):
@@ -212,27 +200,12 @@ class Wire:
                 headers={"User-Agent": _AGENT, **headers},
                 redirect=False,
                 preload_content=False,
-                retries=self._retries() if retries is None else retries,
+                retries=patience.repeats() if retries is None else retries,
                 timeout=timeout or Timeout(connect=patience.connect, read=patience.answer),
             )
             return _read(response)
         except HTTPError as error:
             raise self._unreachable(url, error) from None  # its text may hold the query of an upload
-
-    def _retries(self) -> Retry:
-        patience = self._patience
-        return Retry(
-            total=patience.retries,
-            connect=min(1, patience.retries),
-            other=0,
-            redirect=False,
-            allowed_methods=None,
-            status_forcelist=_BUSY,
-            backoff_factor=patience.pause,
-            backoff_max=patience.longest_pause,
-            retry_after_max=patience.longest_pause,
-            raise_on_status=False,
-        )
 
     def _unreachable(self, url: str, error: HTTPError) -> SealiftError:
         parts = urlsplit(url)

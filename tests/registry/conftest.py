@@ -20,7 +20,7 @@ import yaml
 from installer.registry.address import RegistryAddress
 from installer.registry.client import RegistryClient
 from installer.registry.login import Login
-from installer.registry.wire import Patience
+from installer.registry.patience import Patience
 
 from .authority import Authority
 

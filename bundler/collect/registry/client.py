@@ -21,9 +21,10 @@ from bundler.collect.content import CHUNK
 from bundler.collect.documents import INDEXES, MANIFESTS, MAX_JSON
 from bundler.collect.registry.hosts import CERTS_D, Endpoint
 from bundler.collect.registry.login import Credentials, Login
-from bundler.collect.registry.session import BUSY, Patience, Session
+from bundler.collect.registry.session import BUSY, Session
 from installer.bundle.digest import Digest
 from installer.errors import SealiftError
+from installer.registry.patience import Patience
 
 _ACCEPT: Final = ", ".join((*INDEXES, *MANIFESTS, "application/vnd.docker.distribution.manifest.v1+prettyjws"))
 _NO_TLS: Final = frozenset(

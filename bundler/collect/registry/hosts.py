@@ -19,10 +19,10 @@ from bundler.collect.reference import HUB
 from bundler.recipe import RegistrySettings
 from installer.errors import SealiftError
 from installer.registry.address import is_loopback
+from installer.registry.wire import system_authorities
 
 CERTS_D: Final = (Path("/etc/docker/certs.d"), Path("/etc/containers/certs.d"))
 _API_OF_HUB: Final = "registry-1.docker.io"
-_AUTHORITIES: Final = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,9 @@ class Endpoint:
     def tls(self) -> ssl.SSLContext:
         """Whom to trust there, and the certificate to show. Raises ``certificate-missing`` (7)."""
         context = ssl.create_default_context()
-        if not context.cert_store_stats()["x509_ca"]:  # a Python that brings its own OpenSSL looks elsewhere
-            for usual in _AUTHORITIES:
-                if Path(usual).is_file():
-                    context.load_verify_locations(usual)
+        usual = system_authorities()
+        if usual and not context.cert_store_stats()["x509_ca"]:  # a Python that brings its own OpenSSL looks elsewhere
+            context.load_verify_locations(usual)
         for path in self._authorities():
             try:
                 context.load_verify_locations(path)

@@ -10,7 +10,6 @@ Rules:
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
@@ -19,22 +18,14 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from installer.registry.address import is_loopback
+from installer.registry.patience import BUSY as BUSY_SERVERS
+from installer.registry.patience import Patience
 
-BUSY: Final = frozenset({429, 500, 502, 503, 504})
+BUSY: Final = BUSY_SERVERS | {500}
+"""A server of a large site that fails may be followed by one that does not."""
 _REDIRECTS: Final = 5
 _MAX_WHOLE: Final = 1024 * 1024
 _PORTS: Final = {"http": 80, "https": 443}
-
-
-@dataclass(frozen=True)
-class Patience:
-    """Seconds, and how often a request is repeated. ``answer``: how long nothing may come."""
-
-    connect: float = 15.0
-    answer: float = 60.0
-    retries: int = 4
-    pause: float = 0.5
-    longest_pause: int = 60
 
 
 class Session(requests.Session):
@@ -45,18 +36,7 @@ class Session(requests.Session):
         self.auth = _unchanged
         self._patience = patience
         self._plain = tls is None
-        retries = Retry(
-            total=patience.retries,
-            connect=min(1, patience.retries),
-            redirect=False,
-            other=0,
-            allowed_methods=None,
-            status_forcelist=BUSY,
-            backoff_factor=patience.pause,
-            backoff_max=patience.longest_pause,
-            retry_after_max=patience.longest_pause,
-            raise_on_status=False,
-        )
+        retries = patience.repeats(BUSY)
         for scheme in ("https://", "http://"):
             self.mount(scheme, _Adapter(tls, retries))
 

@@ -12,11 +12,11 @@ from bundler.collect.documents import Link, read_object
 from bundler.collect.reference import Reference
 from bundler.collect.registry.client import Connection, Manifest, RepositoryClient
 from bundler.collect.registry.hosts import Endpoint, endpoints
-from bundler.collect.registry.session import Patience
 from bundler.recipe import RegistrySettings
 from installer.bundle.digest import Digest
 from installer.bundle.release import Descriptor
 from installer.errors import SealiftError
+from installer.registry.patience import Patience
 from installer.talk import Talk
 
 _ASKING: Final = 8
@@ -29,7 +29,7 @@ class Registries:
 
     settings: Mapping[str, RegistrySettings]
     talk: Talk
-    patience: Patience = field(default_factory=Patience)
+    patience: Patience = field(default_factory=lambda: Patience(longest_pause=60))
     _connections: dict[Endpoint, Connection] = field(default_factory=dict)
     _stores: dict[Reference, RemoteStore] = field(default_factory=dict)
 
