@@ -14,10 +14,11 @@ from installer.registry.files import make_folder, write_file
 
 @dataclass(frozen=True)
 class Login:
-    """``user`` and ``password``; the password never shows in ``repr()``."""
+    """``user`` and ``password``, or an identity token in their place; neither secret shows in ``repr()``."""
 
     user: str
     password: str = field(repr=False)
+    identity_token: str = field(default="", repr=False)
 
     @property
     def basic(self) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlencode, urljoin, urlsplit
 
 import urllib3
 from urllib3.exceptions import (
@@ -31,7 +31,7 @@ from urllib3.util import Retry, Timeout
 
 from installer.errors import SealiftError
 from installer.registry.address import RegistryAddress
-from installer.registry.auth import Authorizer
+from installer.registry.auth import Advice, Authorizer
 from installer.registry.login import Login
 from installer.registry.patience import BUSY, Patience
 
@@ -72,14 +72,18 @@ class Wire:
         ca: Path | None = None,
         patience: Patience | None = None,
         connections: int = 8,
+        *,
+        pool: urllib3.PoolManager | None = None,
+        advice: Advice | None = None,
     ) -> None:
-        """Nothing is sent yet. Raises ``certificate-missing`` (7) where ``ca`` cannot be read."""
+        """Nothing is sent yet; ``pool`` connects in its own way. Raises ``certificate-missing`` (7) where ``ca`` cannot
+        be read."""
         self.address = address
         self._patience = patience or Patience()
-        context = _trust(ca) if address.url.startswith("https:") or ca else None
-        self._pool = urllib3.PoolManager(num_pools=4, maxsize=connections, ssl_context=context)
-        self._login = login
-        self._authorizer = Authorizer(address.url, login, self._fetch)
+        context = _trust(ca) if pool is None and (address.url.startswith("https:") or ca) else None
+        self._pool = pool or urllib3.PoolManager(num_pools=4, maxsize=connections, ssl_context=context)
+        self._login, self._advice = login, advice or Advice()
+        self._authorizer = Authorizer(address.url, login, self._fetch, advice=self._advice)
 
     def ask(
         self,
@@ -166,7 +170,8 @@ class Wire:
         return "/".join(part for part in (self.address.url, self.address.prefix) if part)
 
     def _scrub(self, text: str) -> str:
-        for secret in (self._login.password, self._login.basic) if self._login else ():
+        secrets = (self._login.password, self._login.basic, self._login.identity_token) if self._login else ()
+        for secret in filter(None, secrets):
             text = text.replace(secret, "…")
         return text
 
@@ -177,8 +182,12 @@ class Wire:
             return False
         return parts.port in (None, ours.port)
 
-    def _fetch(self, url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
-        answer = self._request("GET", url, headers, None)
+    def _fetch(self, url: str, headers: Mapping[str, str], form: Mapping[str, str] | None) -> tuple[int, bytes]:
+        if form is not None:
+            typed = {**headers, "Content-Type": "application/x-www-form-urlencoded"}
+            answer = self._request("POST", url, typed, urlencode(form).encode())
+        else:
+            answer = self._request("GET", url, headers, None)
         return answer.status, answer.body
 
     def _request(
@@ -214,7 +223,7 @@ class Wire:
         hint = f"is it running? try: curl -i {place}{'/v2/' if place == self.address.url else parts.path}"
         reason = error.reason if isinstance(error, MaxRetryError) and error.reason else error
         if isinstance(reason, SSLError):
-            hint = f"name the authority that signed the certificate of {place} as registry.ca in the site file"
+            hint = self._advice.authority.format(place=place, host=parts.netloc)
         message = f"{what} at {place} cannot be reached: {_words(reason)}"
         return SealiftError("registry-unreachable", message, hint=hint)
 
