@@ -135,13 +135,17 @@ class RegistryClient:
             raise self._wire.refused(answer, f"say whether it has manifest {reference} of {repository}")
         return answer.headers.get("Docker-Content-Digest")
 
-    def put_manifest(self, repository: str, reference: str, media_type: str, digest: str, content: bytes) -> None:
-        """Store a manifest under a tag or its digest; all that it refers to must be there already."""
+    def put_manifest(self, repository: str, reference: str, media_type: str, digest: str, content: bytes) -> bool:
+        """Store a manifest under a tag or its digest; all that it refers to must be there already, but its subject.
+
+        Whether the registry lists it among the referrers of its subject (OCI distribution-spec 1.1).
+        """
         path = f"/v2/{repository}/manifests/{quote(reference, safe=':')}"
         headers = {"Content-Type": media_type}
         answer = self._wire.ask("PUT", path, _push(repository), headers=headers, body=content)
         if answer.status != 201 or answer.headers.get("Docker-Content-Digest", digest) != digest:
             raise self._wire.refused(answer, f"store manifest {digest} in {repository}")
+        return "OCI-Subject" in answer.headers
 
     def _cancel(self, repository: str, begun: Answer) -> None:
         """Ask the registry to forget an upload; it forgets by itself later where it doesn't listen."""

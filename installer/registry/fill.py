@@ -10,6 +10,7 @@ from installer.bundle.content import Sink
 from installer.bundle.release import Release
 from installer.errors import SealiftError
 from installer.registry.client import RegistryClient
+from installer.registry.images import Placement
 from installer.registry.load import RegistrySink
 from installer.registry.upload import may_pass
 
@@ -23,12 +24,13 @@ wants is needed."""
 
 def fill_registry(
     client: RegistryClient,
-    release: Release,
+    what: Release | Placement,
     read: Read,
     warn: Callable[[str], None],
     pauses: tuple[float, ...] = PAUSES,
 ) -> None:
-    """Bring the product images of ``release`` into the registry, manifests after every byte was verified.
+    """Bring the product images of a release into the registry, or what is placed otherwise; manifests after every byte
+    was verified.
 
     A registry that was away, busy or lost an upload is asked again after each of ``pauses`` (seconds), and gets what it
     lacks then. ``warn`` is told so. Raises ``registry-*`` (9), ``too-large`` (3), and what ``read`` raises.
@@ -36,7 +38,7 @@ def fill_registry(
     was_read = False
     for pause in (*pauses, None):
         try:
-            sink = RegistrySink(client, release)
+            sink = RegistrySink(client, what)
             read(sink, was_read)
             was_read = True
             sink.close()

@@ -8,7 +8,8 @@ from typing import Final
 
 from installer.bundle.release import Release
 from installer.registry.client import RegistryClient
-from installer.registry.load import in_order, wanted_blobs, wanted_manifests
+from installer.registry.images import placed
+from installer.registry.load import in_order
 
 _ASKING: Final = 8
 
@@ -19,9 +20,9 @@ def held(client: RegistryClient, releases: Iterable[Release]) -> frozenset[str]:
     A blob whose copy has another size counts as lost. What the registry keeps is not read again: whoever uses it checks
     its digest. Raises ``registry-*`` (9).
     """
-    asked = list(releases)
-    blobs = {(place, one.digest): one.size for release in asked for place, one in wanted_blobs(client, release)}
-    manifests = {(place, one.digest) for release in asked for place, one, _ in wanted_manifests(client, release)}
+    asked = [placed(release, client.address) for release in releases]
+    blobs = {(place, one.digest): one.size for placement in asked for place, one in placement.blobs}
+    manifests = {(kept.repository, kept.part.digest) for placement in asked for kept in placement.manifests}
 
     def has_blob(item: tuple[tuple[str, str], int]) -> bool:
         (repository, digest), size = item

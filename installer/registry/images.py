@@ -26,6 +26,29 @@ class Needs:
     state_dir: int
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A manifest in a repository, and the tags that keep it there."""
+
+    repository: str
+    part: Descriptor
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where what a release is made of goes in a registry: each blob in each repository that needs it, once; images as
+    their manifests, children before their index."""
+
+    blobs: tuple[tuple[str, Descriptor], ...]
+    images: tuple[tuple[Kept, ...], ...]
+
+    @property
+    def manifests(self) -> tuple[Kept, ...]:
+        """The manifests of all images."""
+        return tuple(kept for image in self.images for kept in image)
+
+
 def edge_images(release: Release) -> tuple[Image, ...]:
     """The images of the site's own services, which never go into the registry."""
     names = {release.edge.haproxy, release.edge.registry}
@@ -49,6 +72,19 @@ def product_images(release: Release) -> tuple[Image, ...]:
     used = {service.image for service in release.services.values()}
     edge = {image.name for image in edge_images(release)} - used
     return tuple(image for image in release.images if image.name not in edge)
+
+
+def placed(release: Release, address: RegistryAddress) -> Placement:
+    """Where a site's registry keeps ``release``: a repository for each image."""
+    images = [(repository_of(release, image, address), image) for image in product_images(release)]
+    blobs = {(repository, blob.digest): blob for repository, image in images for blob in image.blobs}
+    return Placement(
+        tuple((repository, blob) for (repository, _), blob in blobs.items()),
+        tuple(
+            tuple(Kept(repository, part, (keep_tags(release, image)[part.digest],)) for part in image.manifests)
+            for repository, image in images
+        ),
+    )
 
 
 def relocate(release: Release, address: RegistryAddress) -> dict[str, str]:

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from installer.bundle.content import Writer
-from installer.bundle.release import Descriptor, File, Image, Release
+from installer.bundle.release import Descriptor, File, Release
 from installer.errors import SealiftError
 from installer.registry.client import RegistryClient
-from installer.registry.images import keep_tags, product_images, repository_of
+from installer.registry.images import Kept, Placement, placed
 from installer.registry.upload import Uploads
 
 MAX_MANIFEST: Final = 4 * 1024 * 1024
@@ -42,27 +42,25 @@ class Held:
     """Digests whose bytes must come from the bundle."""
 
 
-def survey(client: RegistryClient, release: Release) -> Held:
-    """Ask the registry what it has of ``release``. Raises the errors of :class:`RegistryClient`."""
-    blobs_wanted = wanted_blobs(client, release)
-    manifests_wanted = wanted_manifests(client, release)
+def survey(client: RegistryClient, placement: Placement) -> Held:
+    """Ask the registry what it has of what is to be placed there. Raises the errors of :class:`RegistryClient`."""
 
     def has_blob(pair: tuple[str, Descriptor]) -> bool:
         return client.has_blob(pair[0], pair[1].digest, pair[1].size)
 
-    def has_manifest(asked: tuple[str, Descriptor, str]) -> bool:
-        repository, part, tag = asked
-        return all(client.manifest_digest(repository, name) == part.digest for name in (part.digest, tag))
+    def has_manifest(kept: Kept) -> bool:
+        named = (kept.part.digest, *kept.tags)
+        return all(client.manifest_digest(kept.repository, name) == kept.part.digest for name in named)
 
     with ThreadPoolExecutor(_ASKING) as pool:
-        blob_answers = list(in_order(pool, has_blob, blobs_wanted))
-        manifest_answers = list(in_order(pool, has_manifest, manifests_wanted))
-    places: dict[str, set[str]] = {part.digest: set() for _, part in blobs_wanted}
-    for (repository, part), found in zip(blobs_wanted, blob_answers, strict=True):
+        blob_answers = list(in_order(pool, has_blob, placement.blobs))
+        manifest_answers = list(in_order(pool, has_manifest, placement.manifests))
+    places: dict[str, set[str]] = {part.digest: set() for _, part in placement.blobs}
+    for (repository, part), found in zip(placement.blobs, blob_answers, strict=True):
         if found:
             places[part.digest].add(repository)
-    answered = zip(manifests_wanted, manifest_answers, strict=True)
-    manifests = {(repository, part.digest): found for (repository, part, _), found in answered}
+    answered = zip(placement.manifests, manifest_answers, strict=True)
+    manifests = {(kept.repository, kept.part.digest): found for kept, found in answered}
     missing = {digest for digest, where in places.items() if not where}
     missing |= {digest for (_, digest), found in manifests.items() if not found}
     return Held(
@@ -74,30 +72,33 @@ def survey(client: RegistryClient, release: Release) -> Held:
 
 def missing_blobs(client: RegistryClient, release: Release) -> set[str]:
     """The digests that a registry needs from the bundle; empty when the release is there, tags included."""
-    return set(survey(client, release).missing)
+    return set(survey(client, placed(release, client.address)).missing)
 
 
 class RegistrySink:
-    """A :class:`~installer.bundle.content.Sink` for the product images of ``release``.
+    """A :class:`~installer.bundle.content.Sink` for what of a release goes into a registry.
 
     Calls in order: what the reader does, :meth:`close`, :meth:`finish_manifests`. ``sent`` counts the bytes of blobs
     that were uploaded.
     """
 
-    def __init__(self, client: RegistryClient, release: Release, held: Held | None = None) -> None:
-        """``held`` is a fresh survey, made here where it is not given. Raises as :class:`RegistryClient` does."""
-        self._client, self._release = client, release
-        self._held = held or survey(client, release)
+    def __init__(self, client: RegistryClient, what: Release | Placement, held: Held | None = None) -> None:
+        """``what``: the images of a release where a site keeps them, or what is placed otherwise. ``held`` is a fresh
+        survey, made here where it is not given. Raises as :class:`RegistryClient` does."""
+        placement = what if isinstance(what, Placement) else placed(what, client.address)
+        self._client, self._placement = client, placement
+        self._held = held or survey(client, placement)
         self._uploads = Uploads(client)
-        self._repositories = _repositories_of(wanted_blobs(client, release))
-        self._manifests = {part.digest for image in product_images(release) for part in image.manifests}
+        self._repositories = _repositories_of(placement.blobs)
+        self._sizes = {part.digest: part.size for _, part in placement.blobs}
+        self._manifests = {kept.part.digest for kept in placement.manifests}
         self._texts: dict[str, bytes] = {}
         self._sent_to: dict[str, str] = {}
         self.sent = 0
 
     def open(self, member: File | Descriptor) -> Writer | None:
         """A writer where the registry lacks the blob. Raises ``too-large`` (3) for a manifest over 4 MiB."""
-        if isinstance(member, File) or member.digest not in self._held.missing:
+        if member.digest not in self._held.missing or member.digest in self._sent_to:
             return None
         if member.digest in self._manifests:
             return _Manifest(member, self._texts)
@@ -129,22 +130,19 @@ class RegistrySink:
 
         Raises ``registry-*`` (9).
         """
-        images = product_images(self._release)
-        lacking = [image for image in images if not self._complete(image)]
+        lacking = [image for image in self._placement.images if not all(map(self._is_there, image))]
         with ThreadPoolExecutor(_ASKING) as pool:
             list(in_order(pool, self._push_image, lacking))
 
-    def _complete(self, image: Image) -> bool:
-        repository = repository_of(self._release, image, self._client.address)
-        return all((repository, part.digest) in self._held.manifests for part in image.manifests)
+    def _is_there(self, kept: Kept) -> bool:
+        return (kept.repository, kept.part.digest) in self._held.manifests
 
-    def _push_image(self, image: Image) -> None:
-        repository = repository_of(self._release, image, self._client.address)
-        tags = keep_tags(self._release, image)
-        for part in image.manifests:  # children stand before their index
-            if (repository, part.digest) not in self._held.manifests:
-                for reference in (part.digest, tags[part.digest]):
-                    self._client.put_manifest(repository, reference, part.media_type, part.digest, self._text(part))
+    def _push_image(self, image: Iterable[Kept]) -> None:
+        for kept in image:  # children stand before their index
+            if not self._is_there(kept):
+                part, text = kept.part, self._text(kept.part)
+                for reference in (part.digest, *kept.tags):
+                    self._client.put_manifest(kept.repository, reference, part.media_type, part.digest, text)
 
     def _text(self, part: Descriptor) -> bytes:
         if part.digest not in self._texts:
@@ -154,14 +152,13 @@ class RegistrySink:
 
     def _share(self, blob: tuple[str, str, str]) -> None:
         digest, repository, source = blob
-        size = next(part.size for part in self._release.blobs().values() if part.digest == digest)
-        self._client.copy_blob(repository, digest, size, source)
+        self._client.copy_blob(repository, digest, self._sizes[digest], source)
 
 
 class _Manifest:
     """Keeps a manifest's bytes until they are pushed."""
 
-    def __init__(self, part: Descriptor, texts: dict[str, bytes]) -> None:
+    def __init__(self, part: Descriptor | File, texts: dict[str, bytes]) -> None:
         if part.size > MAX_MANIFEST:
             message = f"manifest {part.digest} has {part.size} bytes, more than a registry takes"
             raise SealiftError("too-large", message, hint="the builder must split that image")
@@ -178,25 +175,6 @@ class _Manifest:
     def abort(self) -> None:
         """Forget them."""
         self._content.clear()
-
-
-def wanted_blobs(client: RegistryClient, release: Release) -> list[tuple[str, Descriptor]]:
-    """Each blob in each repository that needs it, once."""
-    pairs = {
-        (repository_of(release, image, client.address), blob.digest): blob
-        for image in product_images(release)
-        for blob in image.blobs
-    }
-    return [(repository, blob) for (repository, _), blob in pairs.items()]
-
-
-def wanted_manifests(client: RegistryClient, release: Release) -> list[tuple[str, Descriptor, str]]:
-    """Each manifest with its repository and its keeping tag."""
-    return [
-        (repository_of(release, image, client.address), part, keep_tags(release, image)[part.digest])
-        for image in product_images(release)
-        for part in image.manifests
-    ]
 
 
 def _repositories_of(wanted: Iterable[tuple[str, Descriptor]]) -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator
 from typing import Final
 
-from installer.bundle.release import Descriptor
+from installer.bundle.release import Descriptor, File
 from installer.errors import SealiftError
 from installer.registry.client import RegistryClient
 
@@ -44,7 +44,7 @@ class Uploads:
         self._running: list[Upload] = []
         self._failure: BaseException | None = None
 
-    def begin(self, repository: str, blob: Descriptor) -> Upload | None:
+    def begin(self, repository: str, blob: Descriptor | File) -> Upload | None:
         """Start an upload, as soon as there is a place; None after a failure that another pass may mend."""
         self._places.acquire()
         try:
@@ -86,7 +86,7 @@ class Uploads:
 class Upload(threading.Thread):
     """A :class:`~installer.bundle.content.Writer` whose bytes go to a registry in the background."""
 
-    def __init__(self, uploads: Uploads, repository: str, blob: Descriptor) -> None:
+    def __init__(self, uploads: Uploads, repository: str, blob: Descriptor | File) -> None:
         # A daemon: an interrupted program must end although this thread still waits for bytes.
         super().__init__(name=f"upload-{blob.digest[7:15]}", daemon=True)
         self._uploads, self._repository, self._blob = uploads, repository, blob
@@ -182,7 +182,7 @@ class Upload(threading.Thread):
         raise _Stopped
 
 
-def _explain(error: SealiftError, blob: Descriptor) -> SealiftError:
+def _explain(error: SealiftError, blob: Descriptor | File) -> SealiftError:
     message = f"{error.message} (while blob {blob.digest[:15]}… was sent)"
     hint = f"{error.hint}; then run the same command again: it goes on where this one stopped"
     return SealiftError(error.id, message, hint=hint, details=error.details)

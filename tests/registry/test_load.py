@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from installer.errors import SealiftError
-from installer.registry.images import keep_tag, relocate
+from installer.registry.images import keep_tag, placed, relocate
 from installer.registry.load import RegistrySink, missing_blobs, survey
 
 from .cargo import MIB, Cargo, Picture, digest, layer
@@ -102,7 +102,8 @@ def test_pushes_no_manifest_before_the_bundle_is_verified(cargo: Cargo, registry
 
     assert registry.requests("PUT", "/manifests/") == []
     manifests = {part.digest for name in ("gateway", "store") for part in cargo.release.image(name).manifests}
-    assert survey(registry.client(), cargo.release).missing == manifests
+    client = registry.client()
+    assert survey(client, placed(cargo.release, client.address)).missing == manifests
 
 
 def test_stores_nothing_under_the_digest_of_an_altered_blob(cargo: Cargo, registry: Distribution) -> None:
