@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bundler import kit as media
 from bundler.assemble import Assembly, assemble
+from bundler.built import Built
 from bundler.cache import wide_cache
 from bundler.ceremony import chain
 from bundler.changelog import Section, section_for
@@ -24,6 +25,7 @@ from bundler.collect.images import Sources, open_sources
 from bundler.collect.sources import ImageSource, parse_source
 from bundler.git import read_checkout
 from bundler.keyless import Asked
+from bundler.parts import refuse_too_many
 from bundler.program import build_program
 from bundler.program.signed import signatures_of
 from bundler.recipe import Program, Recipe, fill, find_manifest, load_recipe
@@ -64,6 +66,8 @@ class Request:
     reuse: tuple[Path, ...] = ()
     keyless: Asked = field(default_factory=Asked)
     roots: tuple[Path, ...] = ()
+    part_size: int | None = None
+    """Bytes of each part; None for one file."""
 
 
 @dataclass(frozen=True)
@@ -86,18 +90,6 @@ class Draft:
         """What placeholders in the manifest stand for."""
         system, architecture = self.platform.split("/")
         return {"version": self.version.text, "os": system, "arch": architecture, "cache": str(wide_cache())}
-
-
-@dataclass(frozen=True)
-class Built:
-    """A media folder that has been published."""
-
-    kit: Path
-    bundle: Path
-    assembly: Assembly
-    digest: Digest
-    size: int
-    signers: tuple[str, ...]
 
 
 def draft(request: Request, environment: Mapping[str, str] = os.environ, *, ask_git: bool = True) -> Draft:
@@ -160,6 +152,8 @@ def build(request: Request, passphrase: Passphrase, talk: Talk) -> Built:
     with media.partial_kit(request.output, name) as folder:
         with assembled(request, the_draft, folder, talk) as assembly:
             raw = assembly.release.to_bytes()
+            packed = sum(part.content.size for part in assembly.parts.values() if part.packed)
+            refuse_too_many(packed, request.part_size)  # of the rest nobody knows yet how small it gets
             if not request.force:
                 media.refuse_other_release(kit, raw)
             # All at once, at first: the certificates of those who sign without keys live for minutes.
@@ -170,20 +164,22 @@ def build(request: Request, passphrase: Passphrase, talk: Talk) -> Built:
             with Reuse(_earlier(request, the_draft, folder)) as reuse:
                 writer = Writer(jobs=request.jobs, reuse=reuse, warn=talk.warn)
                 with talk.progress("writing the bundle", assembly.size) as meter:
-                    written = writer.write(bundle, assembly, signatures | _carried(the_draft), meter.advance)
+                    inside = signatures | _carried(the_draft)
+                    written = writer.write(bundle, assembly, inside, meter.advance, request.part_size)
                 if reuse.bytes_taken:
                     talk.say(f"took {in_words(reuse.bytes_taken)} out of earlier bundles")
-            (folder / media.LEFTOVER).unlink(missing_ok=True)
-        _check(bundle, signers)
+            media.remove_leftover(folder)
+        first = next(iter(written.hashes))
+        _check(folder / first, signers)
         _judge_by_newest(the_draft, assembly.release, signatures, talk)
-        digest, size = Digest.of(raw), written.size
-        known = {bundle.name: written.sha256}
+        digest, size, parts = Digest.of(raw), written.size, len(written.hashes)
         made = media.Signatures(signers, signatures, of_program, program_is_signed=bool(already))
-        media.complete(folder, assembly.release, str(digest), made, the_draft.section.text, known)
+        changes = the_draft.section.text
+        media.complete(folder, assembly.release, str(digest), made, changes, written.hashes, written.note)
         media.publish(folder, kit)
-    if size > FAT32_LIMIT:
-        talk.warn(f"{bundle.name} is too large for a FAT32 stick (4 GiB): format the stick as exFAT or ext4")
-    return Built(kit, kit / bundle.name, assembly, digest, size, tuple(one.name for one in signers))
+    if min(size, request.part_size or size) > FAT32_LIMIT:
+        talk.warn(f"{first} is too large for a FAT32 stick (4 GiB): --part-size fat32, or format it as exFAT or ext4")
+    return Built(kit, kit / first, assembly, digest, size, parts, tuple(one.name for one in signers))
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
 import hashlib
 import os
 import tempfile
@@ -19,6 +18,7 @@ from bundler.difference import differences
 from bundler.write import write_bundle
 from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.digest import Digest
+from installer.bundle.parts import open_bundle, split_name
 from installer.bundle.release import Descriptor, File, Release
 from installer.bundle.roots import root_member
 from installer.errors import SealiftError
@@ -91,13 +91,23 @@ def check(request: Request, path: Path, talk: Talk, environment: Mapping[str, st
     given = Release.parse(head.release)
     the_draft = draft(replace(request, platform=request.platform or given.platform), at_time_of(given, environment))
     with tempfile.TemporaryDirectory(prefix="sealift-check-") as scratch:
-        made = Path(scratch) / bundle.name
+        name, _ = split_name(bundle.name) or (bundle.name, 0)
+        made = Path(scratch) / name
         with assembled(request, the_draft, Path(scratch), talk) as assembly:
             with talk.progress("building it again", assembly.size) as meter:
                 roots = {root_member(version): raw for version, raw in head.roots.items()}
                 write_bundle(made, assembly, head.signatures | roots, meter.advance)
-            found = [] if filecmp.cmp(made, bundle, shallow=False) else compare(made, bundle)
+            found = [] if _same(made, bundle) else compare(made, bundle)
     return Check(bundle, Digest.of(head.release), tuple(found))
+
+
+def _same(made: Path, given: Path) -> bool:
+    """Whether two bundles are the same bytes, whether in one file or in parts."""
+    with open_bundle(made) as ours, open_bundle(given) as theirs:
+        while chunk := ours.read(_CHUNK):
+            if theirs.read(len(chunk)) != chunk:
+                return False
+        return not theirs.read(1)
 
 
 def at_time_of(given: Release, environment: Mapping[str, str]) -> dict[str, str]:
@@ -122,7 +132,7 @@ def compare(made: Path, given: Path) -> list[str]:
 def read_archive(path: Path) -> Archive:
     """Read a whole bundle. Raises what breaks the format (3), ``truncated``, ``frame-corrupt`` (4)."""
     members: dict[str, Member] = {}
-    with BundleReader(path) as reader, path.open("rb") as file:
+    with BundleReader(path) as reader, open_bundle(path) as file:
         head, start = _digest(file, reader.position), reader.position
         while (header := reader.next_header()) is not None:
             hasher = hashlib.sha256()

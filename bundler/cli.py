@@ -15,6 +15,7 @@ from bundler import media_verbs, permit_verb, trust_verb
 from bundler import permit as permits
 from bundler.cache import wide_cache
 from bundler.countersign import countersign, read_subject
+from bundler.media_verbs import PartSize
 from bundler.options import (
     IdentityToken,
     IdentityTokenFile,
@@ -158,6 +159,7 @@ def build(
     reuse: Annotated[
         list[Path] | None, typer.Option("--reuse", metavar="BUNDLE", help="take blobs from it, as from those in DIR")
     ] = None,
+    part_size: PartSize = None,
     identity_token: IdentityToken = None,
     identity_token_file: IdentityTokenFile = None,
     sigstore_config: SigstoreConfig = None,
@@ -171,6 +173,7 @@ def build(
     """Make the signed bundle and its media folder, DIR/PRODUCT-vVERSION/."""
     from bundler import build as building
     from bundler import check as checking
+    from bundler.parts import parse_size
 
     talk: Talk = context.obj
     asked = keyless(talk, identity_token, identity_token_file, sigstore_config)
@@ -187,6 +190,7 @@ def build(
         tuple(reuse or ()),
         asked,
         tuple(root or ()),
+        parse_size(part_size) if part_size else None,
     )
     if dry_run and check is not None:
         raise SealiftError("bad-option", "--dry-run and --check are two different questions", hint="ask one at a time")
@@ -197,26 +201,7 @@ def build(
         _show_plan(request, talk)
         return
     built = building.build(request, _passphrase(passphrase_file, talk), talk)
-    release = built.assembly.release
-    value: dict[str, object] = {
-        "bundle": str(built.bundle),
-        "kit": str(built.kit),
-        "digest": str(built.digest),
-        "size": built.size,
-        "product": release.product,
-        "version": release.version,
-        "channel": release.channel,
-        "platform": release.platform,
-        "signers": list(built.signers),
-    }
-    rows = (
-        ("media folder", str(built.kit)),
-        ("bundle", f"{built.bundle.name}  {size(built.size)} (content {size(built.assembly.size)})"),
-        ("release", f"{release.product} {release.version}, channel {release.channel}, {release.platform}"),
-        ("digest", str(built.digest)),
-        ("signed by", ", ".join(built.signers)),
-    )
-    talk.result(Table(("", ""), rows), value)
+    talk.result(built.table(), built.as_json())
 
 
 @app.command()

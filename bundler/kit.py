@@ -18,7 +18,7 @@ from typing import Final
 from bundler.durable import PARTIAL, goes_on, write_new
 from bundler.sign import Signer
 from installer.bundle.archive import BundleReader, locate_bundle
-from installer.bundle.parts import part_name
+from installer.bundle.parts import PARTS_FILE, PartsNote, part_name, split_name
 from installer.bundle.release import Release
 from installer.bundle.trust import Identity
 from installer.durable import sync_folder
@@ -26,7 +26,7 @@ from installer.errors import SealiftError
 
 PROGRAM: Final = "install"
 BUNDLE: Final = ".bundle.tar.zst"
-LEFTOVER: Final = "leftover"
+LEFTOVER: Final = f"leftover{BUNDLE}"
 SUMS: Final = "SHA256SUMS"
 README: Final = "README.txt"
 _TEMPLATE: Final = Path(__file__).with_name("operator_readme.txt.j2")
@@ -79,11 +79,18 @@ def partial_kit(output: Path, name: str) -> Iterator[Path]:
 
 def earlier_bundles(output: Path, product: str, folder: Path) -> list[Path]:
     """Bundles that a build in ``folder`` may take blobs from: what was begun there, then kits, newest first."""
-    kits = output.glob(f"{glob.escape(product)}-v*/{glob.escape(product)}-*{BUNDLE}")
+    pattern = f"{glob.escape(product)}-v*/{glob.escape(product)}-*{BUNDLE}"
+    kits = (path for ending in ("", ".001") for path in output.glob(f"{pattern}{ending}"))
     whole = (path for path in kits if path.parent.suffix != PARTIAL)
     found = sorted(whole, key=lambda path: path.stat().st_mtime_ns)
-    leftover = folder / LEFTOVER
-    return [*([leftover] if leftover.exists() else []), *reversed(found)]
+    leftover = (folder / LEFTOVER, folder / part_name(LEFTOVER, 1))
+    return [*(path for path in leftover if path.exists()), *reversed(found)]
+
+
+def remove_leftover(folder: Path) -> None:
+    """What an earlier build left in ``folder`` is not needed any more."""
+    for path in folder.glob(f"{LEFTOVER}*"):
+        path.unlink()
 
 
 def refuse_other_release(kit: Path, raw: bytes) -> None:
@@ -136,11 +143,17 @@ def program_signatures(folder: Path, signers: Sequence[Signer], already: Mapping
 
 
 def complete(
-    folder: Path, release: Release, digest: str, made: Signatures, changes: str, known: Mapping[str, str]
+    folder: Path,
+    release: Release,
+    digest: str,
+    made: Signatures,
+    changes: str,
+    known: Mapping[str, str],
+    note: PartsNote | None = None,
 ) -> None:
     """Add what stands beside bundle and program: signatures, readme, checksums. Everything is synced.
 
-    ``known``: hex sha256 of files, by name, that were hashed as they were written.
+    ``known``: hex sha256 of files, by name, that were hashed as they were written; ``note`` where they are parts.
     """
     (folder / PROGRAM).chmod(0o755)
     (folder / "signatures").mkdir()
@@ -148,6 +161,9 @@ def complete(
         write_new(folder / name, signature)
     program_key = "installer.pub" if made.program_is_signed else "release.pub"
     page = readme(release, digest, made.signers, changes, program_key)
+    if note is not None:
+        write_new(folder / PARTS_FILE, note.to_bytes())
+        page = readme_of_parts(page, note.bundle, len(note.parts))
     write_new(folder / README, page.encode("utf-8"))
     write_new(folder / SUMS, sums(folder, known).encode("utf-8"))
     _sync_file(folder / PROGRAM)
@@ -239,16 +255,26 @@ def _is_at(handle: int, folder: Path) -> bool:
 
 def _tidy(folder: Path) -> bool:
     """Remove all but the largest bundle that was begun, which becomes :data:`LEFTOVER`; whether there is one."""
-    begun = [folder / LEFTOVER, *folder.glob(f"*{BUNDLE}*")]
-    kept = max((path for path in begun if path.is_file()), key=lambda path: path.stat().st_size, default=None)
+    kept = max(_begun(folder), key=lambda files: sum(path.stat().st_size for path in files.values()), default={})
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-        elif path != kept:
+        elif path not in kept.values():
             path.unlink()
-    if kept is not None:
-        kept.rename(folder / LEFTOVER)
-    return kept is not None
+    for name, path in kept.items():
+        path.rename(folder / name)
+    return bool(kept)
+
+
+def _begun(folder: Path) -> list[dict[str, Path]]:
+    """The bundles that were begun in ``folder``: the files of each, by what they are called as a leftover."""
+    found: dict[str, dict[str, Path]] = {}
+    for path in folder.glob(f"*{BUNDLE}*"):
+        whole = path.name.removesuffix(PARTIAL)
+        name, number = split_name(whole) or (whole, 0)
+        if path.is_file():
+            found.setdefault(f"{name} {number > 0}", {})[part_name(LEFTOVER, number) if number else LEFTOVER] = path
+    return [files for files in found.values() if files.keys() & {LEFTOVER, part_name(LEFTOVER, 1)}]
 
 
 def _sha256(path: Path) -> str:

@@ -12,19 +12,20 @@ from installer.bundle.parts import PartsNote, check_part, part_name, split_name
 from installer.errors import SealiftError
 from installer.talk import Table, Talk
 
+PartSize = Annotated[
+    str | None, typer.Option("--part-size", metavar="SIZE", help="such as 700MB, fat32, dvd, blu-ray; else one file")
+]
+
 
 def pack(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="a bundle, its first part, or the media folder")],
-    part_size: Annotated[
-        str | None,
-        typer.Option("--part-size", metavar="SIZE", help="such as 700MB, fat32, dvd, blu-ray; else one file"),
-    ] = None,
+    part_size: PartSize = None,
     output: Annotated[Path, typer.Option("--output", metavar="DIR")] = Path("dist"),
 ) -> None:
     """Pack a signed release otherwise, without any key: in parts, or joined again, with what signed it beside."""
     from bundler.pack import pack as make_packing
-    from bundler.pack import parse_size
+    from bundler.parts import parse_size
 
     talk: Talk = context.obj
     made = make_packing(file, output, parse_size(part_size) if part_size else None, talk)

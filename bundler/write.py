@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 from bundler.assemble import Assembly, Part
-from bundler.durable import PARTIAL, goes_on
-from bundler.press import Hashed, Press, default_jobs
-from bundler.reuse import Earlier, Reuse, mark_encoder
+from bundler.durable import goes_on
+from bundler.parts import Parts
+from bundler.press import Press, default_jobs
+from bundler.reuse import Earlier, Reuse
 from installer.bundle.archive import PACKING_MEMBER, RELEASE_MEMBER, ArchiveWriter
 from installer.bundle.frames import Frame
 from installer.bundle.lanes import Lane, Lanes
 from installer.bundle.packing import Packing
+from installer.bundle.parts import PartsNote
 from installer.bundle.release import Descriptor, File
-from installer.durable import sync_folder
 from installer.errors import SealiftError
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a bundle has become: bytes of the file, and the hex sha256 of all of them."""
+    """What a bundle has become: ``size`` of all of it, its files with their hex sha256; ``note``: parts.json."""
 
     size: int
-    sha256: str
+    hashes: Mapping[str, str]
+    note: PartsNote | None = None
 
 
 def write_bundle(
@@ -55,45 +55,40 @@ class Writer:
         assembly: Assembly,
         signatures: Mapping[str, bytes],
         progress: Callable[[int], None] = lambda _: None,
+        part_size: int | None = None,
     ) -> Written:
         """Write ``path``; ``signatures`` are signature files, and roots of trust, by member name.
 
-        Under its final name the file is whole or not there. Raises ``digest-mismatch`` or ``media-changed`` (4) for
-        content that is not what was collected, ``disk-full`` (7).
+        With ``part_size`` (bytes) it becomes parts. Under its final name a file is whole or not there. Raises
+        ``digest-mismatch`` or ``media-changed`` (4) for content that is not what was collected, ``disk-full`` (7).
         """
-        draft = path.with_name(path.name + PARTIAL)
-        try:
-            with draft.open("wb") as out:
-                mark_encoder(out.fileno())
-                written = self._attempt(out, assembly, signatures, progress)
-                out.flush()
-                os.fsync(out.fileno())
-            draft.rename(path)
-        except BaseException as error:
-            if not goes_on(error):
-                draft.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
-        return written
+        with Parts(path.parent, path.name, part_size, ours=True) as out:
+            try:
+                self._attempt(out, assembly, signatures, progress)
+                out.finish()
+            except BaseException as error:
+                if not goes_on(error):
+                    out.discard()
+                raise
+        return Written(out.size, out.hashes, out.note())
 
     def _attempt(
-        self, out: BinaryIO, assembly: Assembly, signatures: Mapping[str, bytes], progress: Callable[[int], None]
-    ) -> Written:
+        self, out: Parts, assembly: Assembly, signatures: Mapping[str, bytes], progress: Callable[[int], None]
+    ) -> None:
         """Write all of it; once more from the beginning without an earlier bundle that turned out to be damaged."""
         while True:
-            hashed, done = Hashed(out), Progress(progress)
+            done = Progress(progress)
             try:
-                with Press(hashed, self._jobs) as press:
+                with Press(out, self._jobs) as press:
                     self._members(press, assembly, signatures, done)
-                return Written(press.written, hashed.sha256)
+                return
             except _Damaged as damaged:
                 self._warn(
                     f"{damaged.earlier.reader.path} is damaged, so nothing is taken from it: {damaged.why.message}"
                 )
                 self._reuse.drop(damaged.earlier)
                 done.take_back()
-                out.seek(0)
-                out.truncate()
+                out.restart()
 
     def _members(
         self, archive: ArchiveWriter, assembly: Assembly, signatures: Mapping[str, bytes], done: Progress

@@ -20,7 +20,8 @@ from typing import Any, BinaryIO, ClassVar, Self
 import pytest
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from bundler.build import Built, Request, build
+from bundler.build import Request, build
+from bundler.built import Built
 from bundler.sign import generate
 from installer.bundle.archive import BundleReader
 from installer.bundle.roots import current

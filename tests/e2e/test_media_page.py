@@ -35,7 +35,7 @@ def test_every_section_of_the_page_is_played() -> None:
 
 def test_parts_install_are_checked_alone_and_name_what_is_missing(stage: Stage) -> None:
     built, installed, first, _ = stage.section("Parts")
-    assert "in 3 parts" in built and "verified" in built
+    assert "in 3 parts" in built and "byte for byte" in built and "verified" in built
     assert "installed" in installed and serving(stage) == {"2.1.0"}
     assert "NOT VERIFIED" in first and "whole" in first
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bundler.build import Built, Request, build
+from bundler.build import Request, build
+from bundler.built import Built
 from bundler.program.signed import sign_program
 from bundler.sign import generate, load_key
 from installer.talk import Talk

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from bundler.build import Built, Request, build
+from bundler.build import Request, build
+from bundler.built import Built
 from bundler.cli import main
 from bundler.keyless import Asked, KeylessSigner, open_keyless
 from bundler.trust import Named, RootPlan, make_root

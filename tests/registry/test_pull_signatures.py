@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from docker import DockerClient
 
-from bundler.build import Built, Request, build
+from bundler.build import Request, build
+from bundler.built import Built
 from bundler.sign import generate
 from installer.bundle.archive import BundleReader
 from installer.bundle.content import Sink

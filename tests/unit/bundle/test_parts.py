@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundler.pack import Packed, pack, parse_size
+from bundler.pack import Packed, pack
+from bundler.parts import parse_size
 from bundler.verification import inspect_media, verify_media
 from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.parts import PARTS_FILE, PartsNote, check_part, open_bundle, part_name

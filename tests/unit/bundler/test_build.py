@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bundler.build import Built, Request, build, plan
+from bundler.build import Request, build, plan
+from bundler.built import Built
 from bundler.sign import generate
 from bundler.verification import inspect_media, verify_media
 from installer.bundle.archive import BundleReader

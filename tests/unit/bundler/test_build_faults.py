@@ -29,13 +29,13 @@ KIT = "board-v2.1.0"
 class Bench:
     """A product that is built again and again."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, part_size: int | None = None) -> None:
         manifest = make_product(root)
         generate(root, "release", "word")
         self.out = root / "out"
-        self.request = Request(
-            "v2.1.0", root, None, (root / "release.key",), None, manifest.parent / "install", self.out
-        )
+        keys = (root / "release.key",)
+        installer = manifest.parent / "install"
+        self.request = Request("v2.1.0", root, keys=keys, installer=installer, output=self.out, part_size=part_size)
         self.build()
         self.right = files(self.out / KIT)
         self.kept = root / "kept"
@@ -67,12 +67,12 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+@pytest.fixture(scope="module", params=[None, 8192], ids=["one-file", "parts"])
+def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("SEALIFT_KEY", "SEALIFT_PASSPHRASE", "SOURCE_DATE_EPOCH"):
             patch.delenv(name, raising=False)
-        return Bench(tmp_path_factory.mktemp("bench"))
+        return Bench(tmp_path_factory.mktemp("bench"), request.param)
 
 
 @pytest.fixture(autouse=True)

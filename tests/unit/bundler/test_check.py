@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from bundler.build import Built, Request, build
+from bundler.build import Request, build
+from bundler.built import Built
 from bundler.check import Check, check
 from bundler.sign import generate
 from installer.bundle import frames

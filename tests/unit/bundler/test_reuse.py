@@ -15,6 +15,7 @@ from bundler.assemble import Assembly
 from bundler.build import Request, assembled, build, draft
 from bundler.collect.content import Content
 from bundler.durable import PARTIAL
+from bundler.kit import LEFTOVER
 from bundler.reuse import ENCODER, Earlier, Reuse
 from bundler.sign import generate
 from bundler.write import Writer
@@ -182,10 +183,10 @@ def test_an_interrupted_build_leaves_what_the_next_one_goes_on_from(
             build(request, lambda _: "word", QUIET)
     (folder,) = (tmp_path / "out").iterdir()
     assert folder.name == f"board-v2.1.0{PARTIAL}"
-    assert [path.name for path in folder.iterdir()] == ["leftover"]
-    earlier = Earlier.open(folder / "leftover")
+    assert [path.name for path in folder.iterdir()] == [LEFTOVER]
+    earlier = Earlier.open(folder / LEFTOVER)
     assert earlier is not None
     earlier.reader.close()
     built = build(request, lambda _: "word", QUIET)
     assert list((tmp_path / "out").iterdir()) == [built.kit]
-    assert not (built.kit / "leftover").exists()
+    assert not (built.kit / LEFTOVER).exists()
