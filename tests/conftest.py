@@ -8,10 +8,12 @@ import subprocess
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import docker
 import pytest
+import typer.main
 
 from tests.claims import single_port
 
@@ -20,6 +22,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 if threading.current_thread() is threading.main_thread():
     # A shell in the background hands SIGINT down as ignored; what tests start must be able to be interrupted.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Every call of a command builds the parser of all verbs again: 0.1 s, which tests within one process pay once.
+typer.main.get_command = cache(typer.main.get_command)
 
 
 @pytest.fixture(scope="session")

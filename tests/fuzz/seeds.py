@@ -25,7 +25,7 @@ def member(vector: Vector, number: int) -> Iterable[bytes]:
 
     from installer.errors import SealiftError
 
-    reader, content = FrameReader(io.BytesIO(vector.make())), b""
+    reader, content = FrameReader(io.BytesIO(vector.bundle)), b""
     try:
         for _ in range(number + 1):
             content = reader.read()
@@ -45,7 +45,7 @@ def seeds() -> dict[str, list[bytes]]:
         "packing": [FORGE.packing, *(raw for vector in in_documents.PACKING for raw in member(vector, 5))],
         "signature": [raw for vector in in_trust.SIGNATURES for raw in member(vector, 3)],
         "receipt": [sealed(), canonical(value()), sealed().replace(b"hall", b"hell", 1)],
-        "root": [root_of(RELEASE), *(vector.root() for vector in in_trust.ROOTS)],
+        "root": [root_of(RELEASE), *(vector.trusted for vector in in_trust.ROOTS)],
         "header": [raw for vector in in_headers.VECTORS for raw in member(vector, 6)],
         "frame": [frame.data for frame in FORGE.frames()],
         "tail": [GOOD[HEAD:]],

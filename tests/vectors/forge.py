@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 EXPIRES = datetime(2036, 1, 1, tzinfo=UTC)
+_SMALL = 64 * 1024
 
 
 class Key:
@@ -103,6 +104,10 @@ class Member:
     packed: bool = False
 
     def frames(self) -> list[Frame]:
+        """Its header's frame and those of its data. Most members of most forges are the same: small ones are kept."""
+        return list(_kept_frames(self) if len(self.data) < _SMALL else self._made_frames())
+
+    def _made_frames(self) -> list[Frame]:
         encode = raw_frame if self.packed else compress_frame
         header = self.header or tar_header(self.name, len(self.data), self.mode)
         pad = bytes(padding(len(self.data))) if self.pad is None else self.pad
@@ -112,6 +117,11 @@ class Member:
             Frame(compress_frame(header), len(header), f"header of {self.name}"),
             *(Frame(encode(piece), len(piece), f"{self.name} [{n}]") for n, piece in enumerate(pieces)),
         ]
+
+
+@lru_cache(maxsize=256)
+def _kept_frames(member: Member) -> list[Frame]:
+    return member._made_frames()
 
 
 @dataclass
@@ -148,7 +158,7 @@ class Forge:
         """Head and content, in order; ``content`` keeps the order of the signed list."""
         roots = dict(sorted((root_member(version), raw) for version, raw in self.roots.items()))
         head = {"release.json": self.statement, **self.signatures, **roots, "packing.json": self.packing}
-        modes = {file["path"]: int(file["mode"], 8) for file in small_product()[1]["files"]}
+        modes = _modes()
         return [
             *(Member(name, data) for name, data in head.items()),
             *(Member(n, d, modes.get(n, 0o644), packed=n.startswith("blobs/")) for n, d in self.content.items()),
@@ -244,6 +254,11 @@ def small_product() -> tuple[dict[str, bytes], dict[str, Any]]:
     content = {path: data for path, (_, _, data) in files.items()}
     content |= {f"blobs/sha256/{digest}": data for digest, data in sorted(blobs.items())}
     return content, _release_value(files, layer, config, manifest)
+
+
+@cache
+def _modes() -> dict[str, int]:
+    return {file["path"]: int(file["mode"], 8) for file in small_product()[1]["files"]}
 
 
 def oci_descriptor(data: bytes, media_type: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from installer.bundle.tarheader import tar_header
@@ -37,6 +37,16 @@ class Vector:
     @property
     def code(self) -> int:
         return int(ERRORS[self.error]) if self.error else 0
+
+    @cached_property
+    def bundle(self) -> bytes:
+        """What :attr:`make` makes, made once for all who judge it in this process."""
+        return self.make()
+
+    @cached_property
+    def trusted(self) -> bytes:
+        """What :attr:`root` makes, likewise."""
+        return self.root()
 
 
 def good() -> bytes:

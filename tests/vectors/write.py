@@ -30,8 +30,8 @@ def write(folder: Path) -> list[dict[str, object]]:
 
 
 def _written(vector: Vector, folder: Path) -> dict[str, object]:
-    bundle, root = f"{vector.name}.bundle.tar.zst", vector.root()
-    (folder / bundle).write_bytes(vector.make())
+    bundle, root = f"{vector.name}.bundle.tar.zst", vector.trusted
+    (folder / bundle).write_bytes(vector.bundle)
     name = f"root-{hashlib.sha256(root).hexdigest()[:12]}.json"
     (folder / name).write_bytes(root)
     plain = root == good_root() and vector.error != "wrong-product" and not vector.needs_root

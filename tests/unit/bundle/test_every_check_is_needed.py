@@ -34,7 +34,7 @@ IN_THE_SHADOW = {
 @cache
 def made(name: str) -> tuple[bytes, bytes]:
     vector = next(vector for vector in HOSTILE if vector.name == name)
-    return vector.make(), vector.root()
+    return vector.bundle, vector.trusted
 
 
 def shows(check: Check) -> bool:

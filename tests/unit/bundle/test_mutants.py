@@ -216,7 +216,7 @@ def test_refuses_in_words_and_names_no_nothing() -> None:
 
 def refused_vector(vector: Vector) -> SealiftError:
     """What the verifier says of a hostile vector."""
-    bundle, root = vector.make(), vector.root()
+    bundle, root = vector.bundle, vector.trusted
     return refusal(lambda: installed(io.BytesIO(bundle), TrustPolicy.from_root(root, "root.json")))
 
 

@@ -20,7 +20,7 @@ from installer.trust.store import provision
 from tests.vectors.catalogue import BY_NAME, VECTORS
 from tests.vectors.vector import Vector, good_root
 
-HERE = [vector for vector in VECTORS if vector.root() == good_root()]
+HERE = [vector for vector in VECTORS if vector.trusted == good_root()]
 PARTS = 3
 WORST = (
     "good",
@@ -71,7 +71,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int, bytes]]:
 
 def media_of(place: Path, vector: Vector) -> Path:
     path = place / "media" / "p-1.0.0-linux-amd64.bundle.tar.zst"
-    path.write_bytes(vector.make())
+    path.write_bytes(vector.bundle)
     return path
 
 
@@ -102,11 +102,11 @@ def test_every_vector_ends_as_the_table_says_and_changes_nothing(
 
 
 def test_every_other_root_is_judged_on_the_build_side_too(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    others = [vector for vector in VECTORS if vector.root() != good_root()]
+    others = [vector for vector in VECTORS if vector.trusted != good_root()]
     assert len(others) > 30
     for vector in others:
         path, root = media_of(place, vector), place / "other-root.json"
-        root.write_bytes(vector.root())
+        root.write_bytes(vector.trusted)
         before = snapshot(place)
         code = bundle_main(["verify", str(path), "--trust", str(root), "--json"])
         out, err = capsys.readouterr()
