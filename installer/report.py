@@ -16,6 +16,7 @@ from installer.program.hostprogram import Program
 from installer.state.chronicle import StepRun, took
 from installer.state.journal import Entry, Run
 from installer.talk import Table, Talk
+from installer.trust.permit import kept_permit
 from installer.words import span
 
 
@@ -228,7 +229,12 @@ def show_status(
 
 
 def _permit(use: UsePermit) -> dict[str, object]:
-    return use.permit.model_dump(mode="json", by_alias=True) | {"signed_by": list(use.signed_by)}
+    said = use.permit.model_dump(mode="json", by_alias=True)
+    return said | {"signed_by": list(use.signed_by), "kept": kept_permit(use.permit)}
+
+
+def _names(use: UsePermit) -> str:
+    return ", ".join(signer["name"] for signer in use.signed_by)
 
 
 def _seconds(count: float | None) -> str:
@@ -264,6 +270,11 @@ def show_history(
             run.failed or run.stopped,
         )
         for run, plan in plans
+    ]
+    lines += [
+        (run.began[:19], f"  by leave of {kept_permit(plan.permit.permit)}", _names(plan.permit), "-", "", "")
+        for run, plan in plans
+        if plan.permit
     ]
     lines += [
         (one.began[:19], f"  {one.step}", "", _seconds(one.seconds), one.outcome, "")

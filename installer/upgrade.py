@@ -36,7 +36,7 @@ from installer.trust.clock import raised
 from installer.trust.entrance import Entrance, clock_here, refuse_lost
 from installer.trust.store import load_policy, update
 
-_WRITTEN: Final = ("trust", "trials", "archives", "secrets", "secrets/*", "releases/*", "base/*", "tools/*")
+_WRITTEN: Final = ("trust", "trials", "permits", "archives", "secrets", "secrets/*", "releases/*", "base/*", "tools/*")
 """Where below the state dir a run writes files of its own; the front door tidies up after itself."""
 
 Approve = Callable[[str], bool]

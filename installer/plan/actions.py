@@ -220,11 +220,15 @@ class Drain(Closed):
 
 
 class UsePermit(Closed):
-    """The id of this permit is used up. ``signed_by`` are its signers, by ``key`` and ``name``."""
+    """The id of this permit is used up, and it is kept with its ``signatures``, so that anybody can check it later.
+
+    ``signed_by`` are its signers, by ``key`` and ``name``.
+    """
 
     kind: Literal["use-permit"] = "use-permit"
     permit: Permit
     signed_by: tuple[dict[str, str], ...] = ()
+    signatures: tuple[str, ...] = ()
 
 
 class ReturnPermit(Closed):

@@ -157,11 +157,12 @@ def use_permit(scene: Scene) -> tuple[Step, ...]:
         return ()
     permit = verified.permit
     signed_by = tuple(signer.as_json() for signer in verified.signers)
+    signatures = tuple(one.decode() for one in verified.signatures)
     use = Step(
         name="permit",
         intent=f"use up the permit {permit.id}, which lets {scene.release.version} in",
         prepares=True,
-        actions=(UsePermit(permit=permit, signed_by=signed_by),),
+        actions=(UsePermit(permit=permit, signed_by=signed_by, signatures=signatures),),
         undo=(ReturnPermit(permit=permit),),
     )
     return (use,)

@@ -96,12 +96,18 @@ class Permit(Closed):
         )
 
 
+def kept_permit(permit: Permit) -> str:
+    """Where in the state dir a used permit is kept; its signatures lie beside it. Pure."""
+    return f"permits/{permit.id}.permit.json"
+
+
 @dataclass(frozen=True)
 class VerifiedPermit:
-    """A permit whose signatures hold. Only :func:`verify_permit` makes one."""
+    """A permit whose signatures hold; ``signatures`` are their files. Only :func:`verify_permit` makes one."""
 
     permit: Permit
     signers: tuple[Signer, ...]
+    signatures: tuple[bytes, ...]
     _key: InitVar[object] = None
 
     def __post_init__(self, _key: object) -> None:
@@ -149,7 +155,7 @@ def verify_permit(raw: bytes, signatures: Mapping[str, bytes], policy: TrustPoli
         if error.id == "no-valid-signature":
             _refuse_other_roles(raw, found.files, policy)
         raise
-    return VerifiedPermit(Permit.parse(raw), signers, _KEY)
+    return VerifiedPermit(Permit.parse(raw), signers, tuple(found.files.values()), _KEY)
 
 
 def read_permit(path: Path, policy: TrustPolicy) -> VerifiedPermit:

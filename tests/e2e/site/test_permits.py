@@ -192,7 +192,12 @@ def test_pages_commands_let_the_older_release_in_even_after_a_kill(house: House)
     used = json.loads(leave.read_bytes())
     assert list(load_state(site.state).permits) == [used["id"]]
     told = site.done("history")["runs"][-1]["permit"]
-    assert [signer["name"] for signer in told.pop("signed_by")] == ["officer"] and told == used
+    assert [signer["name"] for signer in told.pop("signed_by")] == ["officer"]
+    kept = site.state / told.pop("kept")
+    assert told == used and kept.read_bytes() == leave.read_bytes()
+    assert "by leave of permits/" in site.raw("history")[1]
+    signatures = [sorted(path.read_bytes() for path in one.parent.glob(f"{one.name}.*")) for one in (kept, leave)]
+    assert signatures[0] == signatures[1] and len(signatures[0]) == 2
 
 
 def test_refuses_the_permit_when_it_would_fit_again(house: House) -> None:

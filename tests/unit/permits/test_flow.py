@@ -12,7 +12,8 @@ import pytest
 from installer.errors import SealiftError
 from installer.state.journal import Journal
 from installer.state.state import load_state
-from installer.trust.store import provision
+from installer.trust.permit import read_permit
+from installer.trust.store import load_policy, provision
 from installer.upgrade import rollback
 from tests.contract.driver import file_host, world_of
 from tests.contract.program import settle
@@ -74,6 +75,30 @@ def test_kill_after_any_action_and_the_same_command_again_ends_with_the_permit_u
         state = load_state(place.state)
         mark = state.products["board"].marks.product
         assert (len(state.permits), mark and mark.version) == (1, "1.0.0"), f"after action {number}"
+
+
+def test_used_permit_is_kept_with_its_signatures_for_who_checks_it_later(base: Place) -> None:
+    given = base.permit("1.0.0")
+    base.install("1.0.0", given)
+    (kept,) = (base.state / "permits").glob("*.permit.json")
+    assert kept.read_bytes() == given.read_bytes()
+    given.unlink()
+    policy = load_policy(base.state)
+    assert [signer.name for signer in read_permit(kept, policy).signers] == ["release"]
+    base.install("1.1.0")
+    with pytest.raises(SealiftError):
+        base.install("1.0.0", kept)
+    assert kept.exists()
+
+
+def test_permit_that_was_given_back_is_not_kept(base: Place) -> None:
+    def fault(count: int, act: Callable[[], None]) -> None:
+        act()
+        if count == 12:
+            raise OSError(errno.ENOSPC, "no space left")
+
+    outcome = base.install("1.0.0", base.permit("1.0.0"), fault)
+    assert outcome.result == "rolled-back" and not (base.state / "permits").exists()
 
 
 def test_replay_after_any_way_back_up_is_refused(base: Place) -> None:

@@ -234,7 +234,7 @@ def _accepted(put: Callable[[bytes], tuple[bytes, bytes]], data: bytes, name: st
 
 def test_only_the_verifier_makes_a_verified_permit() -> None:
     with pytest.raises(TypeError):
-        VerifiedPermit(permit(NEW, OLD), ())
+        VerifiedPermit(permit(NEW, OLD), (), ())
 
 
 def test_permit_reads_back_as_it_was_written() -> None:
