@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 _DRAFTS: Final = (".new", ".draft")
-_DRAFT_FOLDERS: Final = (".tmp", ".old")
+_DRAFT_FOLDER: Final = ".tmp"
+_REPLACED: Final = ".old"
 
 
 def write_durably(path: Path, data: bytes, mode: int | None = 0o600, *, uid: int = -1, gid: int = -1) -> None:
@@ -60,13 +62,27 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def tidy(*folders: Path) -> None:
-    """Remove drafts that a killed run left in these folders; only for who is the only writer there."""
+    """Remove drafts that a killed run left in these folders; only for who is the only writer there.
+
+    A folder that was about to be replaced comes back where nothing took its place.
+    """
     for folder in folders:
         for draft in folder.glob(".*"):
+            place = folder / draft.stem.rpartition(".")[0][1:]
             if draft.suffix in _DRAFTS:
                 draft.unlink(missing_ok=True)
-            elif draft.suffix in _DRAFT_FOLDERS:
+            elif draft.suffix == _REPLACED and not place.exists():
+                draft.rename(place)
+            elif draft.suffix in (_DRAFT_FOLDER, _REPLACED):
                 shutil.rmtree(draft, ignore_errors=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Take ``folder`` away as one step; a draft is what a kill leaves of it. Fine where it is not there."""
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}{_DRAFT_FOLDER}")
+    with suppress(FileNotFoundError):
+        folder.rename(draft)
+        shutil.rmtree(draft)
 
 
 def sync_folder(folder: Path) -> None:
@@ -93,7 +109,7 @@ def write_folder(folder: Path, files: dict[str, tuple[bytes, int]]) -> None:
 
     An existing folder is replaced. Paths must have been checked before.
     """
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}{_DRAFT_FOLDER}")
     shutil.rmtree(temporary, ignore_errors=True)
     make_folder(temporary)
     for relative, (data, mode) in sorted(files.items()):
@@ -101,7 +117,7 @@ def write_folder(folder: Path, files: dict[str, tuple[bytes, int]]) -> None:
         target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         write_durably(target, data, mode)
     if folder.exists():
-        old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+        old = folder.with_name(f".{folder.name}.{os.getpid()}{_REPLACED}")
         folder.rename(old)
         temporary.rename(folder)
         shutil.rmtree(old)

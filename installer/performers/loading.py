@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from installer.bundle.content import Sink
-from installer.durable import make_folder, write_folder
+from installer.durable import make_folder, remove_folder, write_folder
 from installer.media import ToolSink
 from installer.performers.host import Handlers, Host, Incoming, require
 from installer.plan import actions as act
@@ -71,7 +71,7 @@ class Loading:
         kept = list_kept(state_dir, action.product)
         oldest_first = sorted(kept, key=lambda ref: release_folder(state_dir, ref).stat().st_mtime)
         for ref in surplus(oldest_first, product.needed, action.keep):
-            shutil.rmtree(release_folder(state_dir, ref), ignore_errors=True)
+            remove_folder(release_folder(state_dir, ref))
 
     def _forget_product(self, action: act.ForgetProduct) -> None:
         """Trust, journal and site file stay."""
