@@ -5,6 +5,7 @@ Only what would reach out of the state dir is another: the engine, the front doo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -145,7 +146,17 @@ class _FileServices(SiteServices):
             self._world.put("registry/running", kept.digest.encode())
 
     def _collect_registry(self, action: act.CollectRegistry) -> None:
-        """Nothing is ever collected here."""
+        """Stopped, freed of what no manifest that is needed names, and started again."""
+        self._world.drop("registry/running")
+        blobs = self._world.root / "registry/blobs"
+        needed = set(action.needed)
+        for digest in action.needed:
+            manifest = json.loads((blobs / digest).read_bytes())
+            needed |= {part["digest"] for part in (manifest["config"], *manifest["layers"])}
+        for path in sorted(blobs.iterdir()):
+            if path.name not in needed:
+                path.unlink()
+        self._settle_registry(act.SettleRegistry())
 
     def _remove_registry(self, _: act.RemoveRegistry) -> None:
         self._world.drop("registry")

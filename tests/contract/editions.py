@@ -15,6 +15,7 @@ from installer.talk import Talk
 from tests.unit.bundler.layouts import CONFIG, TAR, LayoutMaker, tar_layer
 from tests.unit.trust.keys import root
 from tests.unit.trust.media import write_key
+from tests.unit.trust.roots import root as next_root
 
 _RECIPE: Final = """\
 apiVersion: sealift.dev/v1
@@ -77,6 +78,12 @@ class Vendor:
         path = self.folder / "root.json"
         path.write_bytes(root("release"))
         return path, f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+    def second_root(self, signer: str) -> Path:
+        """The root that follows, by whose rule another key signs releases."""
+        path = self.folder / "2.root.json"
+        path.write_bytes(next_root(2, signer, product="*"))
+        return path
 
     def kit(self, version: str, **more: Any) -> Path:
         """The media folder."""

@@ -11,11 +11,15 @@ from pathlib import Path
 
 from installer import sittings
 from installer.look.receipts import make_receipt
+from installer.pruning import prune
 from installer.removal import remove
 from installer.report import show_outcome
+from installer.state.lock import locked
 from installer.talk import Talk, run_cli
+from installer.trust.rootmedia import read_roots
+from installer.trust.store import update
 from installer.upgrade import Request, rollback, upgrade
-from tests.contract.driver import file_host
+from tests.contract.driver import file_host, world_of
 
 SITE = """\
 site: hall
@@ -30,15 +34,15 @@ preview: {{bind: 127.0.0.1, ports: 18000-18099}}
 network: {{subnet: 10.213.0.0/16}}
 timing: {{health: 0s, settle: 0s, bake: 0s, drain: 0s}}
 strategy: {strategy}
-keep: 2
+keep: {keep}
 """
 
 
-def settle(folder: Path, strategy: str = "blue-green") -> Path:
+def settle(folder: Path, strategy: str = "blue-green", keep: int = 2) -> Path:
     """An empty site below ``folder``; returns its state dir."""
     state = folder / "state"
     state.mkdir(parents=True, mode=0o700)
-    (folder / "site.yaml").write_text(SITE.format(strategy=strategy))
+    (folder / "site.yaml").write_text(SITE.format(strategy=strategy, keep=keep))
     return state
 
 
@@ -66,15 +70,29 @@ def app(args: Sequence[str], prog_name: str, standalone_mode: bool, obj: Talk) -
             sittings.expire(state_dir, site, obj, connect=file_host)
         case "rollback", []:
             show_outcome(obj, rollback(state_dir, site, obj, to=None, product=None, dry_run=False, connect=file_host))
+        case _:
+            _look_after(verb, rest, state_dir, site, obj)
+    return 0
+
+
+def _look_after(verb: str, rest: Sequence[str], state_dir: Path, site: Path, obj: Talk) -> None:
+    """What brings nothing in: ``receipt --out FILE``, ``remove [PRODUCT]``, ``prune KEEP``, ``trust-update PATH…``."""
+    match verb, rest:
         case "receipt", ["--out", out]:
             made = make_receipt(state_dir, site, Path(out), obj, connect=file_host)
             obj.result(made.table(), made.as_json())
         case "remove", [*product]:
             gone = remove(state_dir, site, obj, next(iter(product), None), volumes=True, connect=file_host)
             obj.result(f"removed {gone}", {"removed": gone})
+        case "prune", [keep]:
+            prune(state_dir, site, obj, None, keep=int(keep), dry_run=False, connect=file_host)
+        case "prune-engine", []:
+            world_of(state_dir).prune()
+        case "trust-update", paths:
+            with locked(state_dir, "trust update"):
+                update(state_dir, read_roots(list(map(Path, paths))))
         case _:
             raise SystemExit(2)
-    return 0
 
 
 def main(words: Sequence[str]) -> int:

@@ -78,6 +78,13 @@ class World:
 
     # What is done
 
+    def prune(self) -> None:
+        """What ``docker system prune --all`` does where no container is stopped: images go that nobody uses."""
+        used = {_plain(one.image) for _, one in self.containers()}
+        for path in self._all("images"):
+            if path.name not in used:
+                path.unlink()
+
     def run(self, command: Command, *, check: bool = True) -> Finished:
         """Obey. Raises ``tool-failed`` (7) as the real program's failure would."""
         try:
@@ -117,7 +124,7 @@ class World:
                 if any(name in one.addresses for _, one in self.containers()):
                     raise _Refusal(f"network {name} has active endpoints")
                 self.drop(f"networks/{name}")
-            case ["docker", "image", "rm", name]:
+            case ["docker", *_, "image", "rm", name]:
                 if any(one.image == name for _, one in self.containers()):
                     raise _Refusal(f"image {name} is being used")
                 self.drop(f"images/{_plain(name)}")

@@ -17,13 +17,16 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 from installer import upgrade as verbs
-from installer.site import rendering
+from installer.bundle import rootfile, roots
+from installer.bundle.release import Release
+from installer.site import rendering, site
 from installer.state.journal import Journal
-from installer.trust.store import provision
+from installer.trust.store import load_policy, provision
 from tests.contract import program
 from tests.contract.editions import Vendor
 from tests.torture.points import Points, die, watched
@@ -37,7 +40,9 @@ class Scenario:
     """``before`` are the commands that lead there, ``command`` the one that is killed.
 
     ``old`` and ``new`` are the versions that serve before and after it; ``code`` is how it ends when nobody kills it.
-    ``mixed``: both may be at the door while it works.
+    ``mixed``: both may be at the door while it works. ``keep``: how many releases the site keeps.
+    Of a release, words besides its version are ``fault=…``, ``edge=…`` (its version) and ``signer=…``: ``new`` is the
+    key that the second root names, and such media carry that root.
     """
 
     name: str
@@ -48,37 +53,42 @@ class Scenario:
     code: int = 0
     strategy: str = "blue-green"
     mixed: bool = False
+    keep: int = 2
 
 
 _FIRST: Final = (("install", "1.0.0"),)
 _BOTH: Final = (*_FIRST, ("install", "1.1.0"))
+_THREE: Final = (*_BOTH, ("install", "1.2.0"))
 
 SCENARIOS: Final = {
     one.name: one
     for one in (
         Scenario("first-install", (), ("install", "1.0.0"), None, "1.0.0"),
-        Scenario("first-install-fails", (), ("install", "1.0.0", "mute"), None, None, code=10),
+        Scenario("first-install-fails", (), ("install", "1.0.0", "fault=mute"), None, None, code=10),
         Scenario("blue-green", _FIRST, ("install", "1.1.0"), "1.0.0", "1.1.0"),
-        Scenario("blue-green-fails", _FIRST, ("install", "1.1.0", "mute-outside"), "1.0.0", "1.0.0", code=10),
+        Scenario("blue-green-fails", _FIRST, ("install", "1.1.0", "fault=mute-outside"), "1.0.0", "1.0.0", code=10),
         Scenario("rolling", _FIRST, ("install", "1.1.0"), "1.0.0", "1.1.0", strategy="rolling", mixed=True),
         Scenario(
             "rolling-fails",
             _FIRST,
-            ("install", "1.1.0", "mute-outside"),
+            ("install", "1.1.0", "fault=mute-outside"),
             "1.0.0",
             "1.0.0",
             code=10,
             strategy="rolling",
             mixed=True,
         ),
-        Scenario("rollback", _BOTH, ("rollback",), "1.1.0", "1.0.0"),
+        Scenario("rollback", (*_THREE, ("prune", "1"), ("prune-engine",)), ("rollback",), "1.2.0", "1.1.0", keep=3),
         Scenario("stage", _FIRST, ("stage", "1.1.0"), "1.0.0", "1.0.0"),
         Scenario("unstage", (*_FIRST, ("stage", "1.1.0")), ("unstage",), "1.0.0", "1.0.0"),
         Scenario("switch", (*_FIRST, ("stage", "1.1.0")), ("switch",), "1.0.0", "1.1.0"),
         Scenario("trial", (*_FIRST, ("stage", "1.1.0")), ("switch", "3600"), "1.0.0", "1.1.0"),
         Scenario("confirm", (*_FIRST, ("stage", "1.1.0"), ("switch", "3600")), ("confirm",), "1.1.0", "1.1.0"),
         Scenario("confirm-time-out", (*_FIRST, ("stage", "1.1.0"), ("switch", "0.001")), ("expire",), "1.1.0", "1.0.0"),
-        Scenario("edge-upgrade", _FIRST, ("install", "1.1.0", "", "2"), "1.0.0", "1.1.0"),
+        Scenario("edge-upgrade", _FIRST, ("install", "1.1.0", "edge=2"), "1.0.0", "1.1.0"),
+        Scenario("trust-rotation", _FIRST, ("install", "1.1.0", "signer=new"), "1.0.0", "1.1.0"),
+        Scenario("trust-update", _FIRST, ("trust-update",), "1.0.0", "1.0.0"),
+        Scenario("prune", _THREE, ("prune", "1"), "1.2.0", "1.2.0", keep=3),
         Scenario("remove", _BOTH, ("remove", PRODUCT), "1.1.0", None),
     )
 }
@@ -102,7 +112,7 @@ class Campaign:
         self.site, self._kept = root / "site", root / "kept"
         self.log = root / "log"
         self._vendor = Vendor(root / "vendor")
-        self.state = program.settle(self.site, scenario.strategy)
+        self.state = program.settle(self.site, scenario.strategy, scenario.keep)
         provision(self.state, *self._vendor.root())
         for words in (*scenario.before, scenario.command):
             self._words(words)  # builds the media
@@ -111,12 +121,14 @@ class Campaign:
             self._must(self._here(words, Points()), 0)
         self._keep(self._kept)
         self._runs = len(Journal(self.state).runs())
+        self._roots = {load_policy(self.state).root_version}
         counted, seen = self._looking()
         self._must(self._here(scenario.command, counted), scenario.code)
         assert not (found := self._strange(seen)), found
         self.names = counted.names
         assert threading.active_count() == 1  # children are forked from here
         gc.freeze()  # else each child copies every page that its collector looks at
+        self._roots.add(load_policy(self.state).root_version)
         self.reference = Picture.of(self.state)
         assert not (found := unrest(self.state)), found
 
@@ -200,8 +212,11 @@ class Campaign:
             yield [f"{self.scenario.name} killed at {number}, then {names[second]}: {one}" for one in found]
 
     def amid(self) -> list[str]:
-        """Right after a kill: old or new, never nothing, and one of them, unless both may be there."""
-        return [f"right after the kill: {one}" for one in self._strange({served(self.state, PRODUCT)})]
+        """Right after a kill: old or new, never nothing, and one of them, unless both may be there; whole trust."""
+        found = self._strange({served(self.state, PRODUCT)})
+        version = load_policy(self.state).root_version
+        found += [] if version in self._roots else [f"root {version} is in force"]
+        return [f"right after the kill: {one}" for one in found]
 
     def _strange(self, seen: set[frozenset[str]]) -> list[str]:
         """What must not be at the front door at any moment."""
@@ -238,9 +253,14 @@ class Campaign:
     def _words(self, words: Sequence[str]) -> list[str]:
         verb, *rest = words
         if verb in ("install", "stage"):
-            version, fault, edge = (*rest, *("", "1")[len(rest) - 1 :])
+            version, *more = rest
             store = version if verb == "install" else "1.0.0"  # what changes stateful services can't be staged
-            rest = [str(self._vendor.kit(version, fault=fault, store=store, edge=edge))]
+            edition: dict[str, Any] = {"store": store} | dict(word.split("=") for word in more)
+            if "signer" in edition:
+                edition["roots"] = (self._vendor.second_root(edition["signer"]),)
+            rest = [str(self._vendor.kit(version, **edition))]
+        if verb == "trust-update":
+            rest = [str(self._vendor.second_root("new"))]
         return ["--quiet", verb, str(self.state), *rest]
 
     def _keep(self, place: Path) -> None:
@@ -264,7 +284,7 @@ def _copy(source: str, target: str) -> str:
 
 
 def _remember_what_is_pure() -> None:
-    """Rendering is pure and half of a run's time: children find in memory what was made once."""
+    """Reading and rendering are pure, and most of a run's time: children find in memory what was made once."""
     made: dict[object, Any] = {}
     real = rendering.render_release
 
@@ -275,6 +295,8 @@ def _remember_what_is_pure() -> None:
         return made[key]
 
     setattr(verbs, "render_release", render)  # noqa: B010 - it is not one of its own names
+    for module, name in ((rootfile, "read_root"), (roots, "read_root"), (site, "parse_site"), (Release, "parse")):
+        setattr(module, name, staticmethod(lru_cache(getattr(module, name))))
 
 
 @contextmanager

@@ -19,12 +19,12 @@ from tests.torture.campaign import SCENARIOS, Campaign, Scenario, chosen
 
 SEED = 20261121
 POINTS = {
-    "first-install": 220,
-    "first-install-fails": 200,
-    "blue-green": 180,
-    "blue-green-fails": 170,
-    "rolling": 200,
-    "rolling-fails": 190,
+    "first-install": 190,
+    "first-install-fails": 180,
+    "blue-green": 160,
+    "blue-green-fails": 150,
+    "rolling": 180,
+    "rolling-fails": 170,
     "rollback": 140,
     "stage": 110,
     "unstage": 60,
@@ -32,10 +32,13 @@ POINTS = {
     "trial": 130,
     "confirm": 70,
     "confirm-time-out": 130,
-    "edge-upgrade": 180,
+    "edge-upgrade": 160,
+    "trust-rotation": 150,
+    "trust-update": 12,
+    "prune": 75,
     "remove": 120,
 }
-AGAIN = 36
+AGAIN = 32
 SHARDS = 2
 
 assert POINTS.keys() == SCENARIOS.keys()
