@@ -10,12 +10,14 @@ import uuid
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
 import typer.main
 
 from tests.claims import single_port
+from tests.order import LongestFirst, longest_first
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -26,6 +28,18 @@ if threading.current_thread() is threading.main_thread():
 
 # Every call of a command builds the parser of all verbs again: 0.1 s, which tests within one process pay once.
 typer.main.get_command = cache(typer.main.get_command)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`--dist loadfile` hands files out in the order that its workers collect them in."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        longest_first(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LongestFirst | None:
+    """The longest files first."""
+    return LongestFirst(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

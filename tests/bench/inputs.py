@@ -17,6 +17,8 @@ import sys
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,13 +50,21 @@ services: {{first: {{image: {first}}}}}
 def words(seed: int, size: int) -> bytes:
     """Text and records that gzip shrinks to about two fifths, as it does a root filesystem."""
     chance = random.Random(seed)
-    vocabulary = [chance.randbytes(chance.randint(2, 9)).hex().encode()[:9] + b" " for _ in range(4096)]
-    weights = [1 / (rank + 1) for rank in range(len(vocabulary))]
+    vocabulary, weights = _vocabulary()
     made = bytearray()
     while len(made) < size:
-        made += b"".join(chance.choices(vocabulary, weights, k=16384))
-        made += chance.randbytes(12 * 1024)
+        count = min(16384, (size - len(made)) // 8 + 64)
+        made += b"".join(chance.choices(vocabulary, cum_weights=weights, k=count))
+        made += chance.randbytes(count * 3 // 4)
     return bytes(made[:size])
+
+
+@cache
+def _vocabulary() -> tuple[list[bytes], list[float]]:
+    """Words, and how often each is drawn: as in a language, the second one half as often as the first."""
+    chance = random.Random("words")
+    made = [chance.randbytes(chance.randint(2, 9)).hex().encode()[:9] + b" " for _ in range(4096)]
+    return made, list(accumulate(1 / (rank + 1) for rank in range(len(made))))
 
 
 @dataclass

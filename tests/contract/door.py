@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from pydantic import TypeAdapter
@@ -121,15 +122,17 @@ class FileDoor:
         return [back for back in self._live().backends if (back.product, back.colour) == (product, colour)]
 
     def _live(self) -> EdgeConfig:
-        return _CONFIG.validate_json(self._text("live.cfg"))
+        return _parsed(self._text("live.cfg"))
 
     def _map(self, name: str) -> dict[str, Colour]:
         found: dict[str, Colour] = json.loads(self._text(name) or b"{}")
         return found
 
     def _text(self, name: str) -> bytes:
-        path = self.world.root / "edge" / name
-        return path.read_bytes() if path.exists() else b""
+        try:
+            return (self.world.root / "edge" / name).read_bytes()
+        except FileNotFoundError:
+            return b""
 
     def _reload(self) -> None:
         """The new worker reads what stands on disk."""
@@ -139,3 +142,8 @@ class FileDoor:
     def _refuse_stopped(self) -> None:
         if not self.running():
             raise SealiftError("edge-unreachable", "the front door does not run", hint="start it")
+
+
+@lru_cache(maxsize=64)
+def _parsed(raw: bytes) -> EdgeConfig:
+    return _CONFIG.validate_json(raw)

@@ -13,8 +13,10 @@ no question), or ``mute-outside`` (none that comes through the front door).
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -55,13 +57,14 @@ class World:
     def containers(self) -> Iterator[tuple[Path, Replica]]:
         """Every container with its file."""
         for path in self._all("containers/*"):
-            yield path, Replica(**json.loads(path.read_bytes())["replica"])
+            yield path, _container(path.read_bytes())[0]
 
     def fault(self, address: str) -> str | None:
         """What ails the container with this address; ``absent`` where none has it."""
-        for path, replica in self.containers():
+        for path in self._all("containers/*"):
+            replica, fault = _container(path.read_bytes())
             if address in replica.addresses.values():
-                return str(json.loads(path.read_bytes())["fault"])
+                return fault
         return "absent"
 
     def network_exists(self, name: str) -> bool:
@@ -212,11 +215,20 @@ class World:
         return NetworkSeen(path.name, marks.get(labels.PRODUCT, ""), marks.get(labels.COLOUR, ""), (), {})
 
     def _all(self, pattern: str) -> list[Path]:
-        return sorted(path for path in self.root.glob(f"{pattern}/*") if path.is_file() and path.name[0] != ".")
+        # Not with Path, because torture does it hundreds of thousands of times. Leaves out names with a leading dot.
+        found = glob.glob(f"{self.root}/{pattern}/*")  # noqa: PTH207
+        return [Path(name) for name in sorted(found) if os.path.isfile(name)]  # noqa: PTH113
 
 
 class _Refusal(Exception):
     """What a program says on its standard error before it ends with 1."""
+
+
+@lru_cache(maxsize=256)
+def _container(raw: bytes) -> tuple[Replica, str]:
+    """What the file of a container says: itself, and what ails it."""
+    value = json.loads(raw)
+    return Replica(**value["replica"]), str(value["fault"])
 
 
 def _replica(
