@@ -69,6 +69,7 @@ class Place:
     def prepare(self) -> None:
         """Keys, and what stands for the program."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        run([PYTHON, "-m", "compileall", "-q", "bundler", "installer", "tests/bench"], cwd=REPOSITORY)  # as pip does
         run([BUNDLE, "keygen", "--out", self.folder, "--quiet"], env=PASSPHRASE)
         self.program.write_text("#!/bin/sh\n")
 
