@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bundler import media_verbs, permit_verb, trust_verb
+from bundler import media_verbs, permit_verb, site_verbs, trust_verb
 from bundler import permit as permits
 from bundler.cache import wide_cache
 from bundler.countersign import countersign, read_subject
@@ -44,6 +44,8 @@ app.add_typer(trust_verb.app, name="trust")
 app.command()(permit_verb.permit)
 app.command()(media_verbs.pack)
 app.command()(media_verbs.parts)
+app.command()(site_verbs.kit)
+app.command()(site_verbs.receipt)
 
 Manifest = Annotated[Path | None, typer.Option("--manifest", help="release.yaml, where there are several products")]
 Keys = Annotated[list[Path] | None, typer.Option("--key", help="private key; else SEALIFT_KEY, else the manifest's")]

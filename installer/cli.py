@@ -124,8 +124,9 @@ def install(
     ] = None,
 ) -> None:
     """Bring the release of a bundle into service (without a path: the one beside this program)."""
-    from installer.report import show_outcome
-    from installer.upgrade import Request, upgrade
+    from installer.journey import install as go
+    from installer.journey import show
+    from installer.upgrade import Request
 
     talk: Talk = context.obj
     media = path or bundle or _beside()
@@ -144,7 +145,7 @@ def install(
     approve = (
         (lambda question: True) if yes or not sys.stdin.isatty() else (lambda question: talk.confirm(question, "--yes"))
     )
-    show_outcome(talk, upgrade(request, talk, approve))
+    show(talk, go(request, talk, approve))
 
 
 @app.command()

@@ -40,6 +40,13 @@ class Outcome:
         """The same, with what was found on the way."""
         return replace(self, findings=findings)
 
+    @property
+    def serving(self) -> str:
+        """The version that serves now, and its colour."""
+        if self.error is not None:
+            return self.previous or "nothing"
+        return f"{self.version} ({self.active})" if self.active else self.version
+
     def as_json(self) -> dict[str, object]:
         value: dict[str, object] = {
             "result": self.result,
@@ -119,7 +126,7 @@ def show_outcome(talk: Talk, outcome: Outcome) -> None:
         return
     rows = (
         ("product", outcome.product),
-        ("serving", _serving(outcome)),
+        ("serving", outcome.serving),
         ("before", outcome.previous or "nothing"),
         ("strategy", outcome.strategy),
         ("steps", str(outcome.steps)),
@@ -128,12 +135,6 @@ def show_outcome(talk: Talk, outcome: Outcome) -> None:
     talk.result(Table(("", ""), rows, f"{outcome.result}: {outcome.product} {outcome.version}"), outcome.as_json())
     if outcome.error is not None:
         raise outcome.error
-
-
-def _serving(outcome: Outcome) -> str:
-    if outcome.error is not None:
-        return outcome.previous or "nothing"
-    return f"{outcome.version} ({outcome.active})" if outcome.active else outcome.version
 
 
 def show_verified(talk: Talk, verified: VerifiedRelease, findings: tuple[Finding, ...] = ()) -> None:

@@ -51,8 +51,8 @@ def stage(
     ] = None,
 ) -> None:
     """All of an upgrade but the switch: verify, load, start and look at the new release beside the old one."""
-    from installer.report import show_outcome
-    from installer.upgrade import Request, upgrade
+    from installer.journey import install, show
+    from installer.upgrade import Request
 
     talk: Talk = context.obj
     beside = os.environ.get("SEALIFT_MEDIA")
@@ -72,7 +72,7 @@ def stage(
         stage=True,
     )
     ask = not yes and sys.stdin.isatty()
-    show_outcome(talk, upgrade(request, talk, lambda text: talk.confirm(text, "--yes") if ask else True))
+    show(talk, install(request, talk, lambda text: talk.confirm(text, "--yes") if ask else True))
 
 
 @sittings.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -52,7 +53,8 @@ class Edition:
     """``fault`` is what ails its containers (see :mod:`tests.contract.world`); ``store`` names the stateful image.
 
     ``signer`` is the name of its key; ``roots`` are the roots of trust that its media carry.
-    ``edge`` is the version of front door and registry.
+    ``edge`` is the version of front door and registry. ``upgrade_from``, ``needs_sealift``: ranges that it requires;
+    ``program``: the version of the sealift that it carries, where it matters.
     """
 
     version: str
@@ -63,6 +65,15 @@ class Edition:
     roots: tuple[Path, ...] = ()
     channel: str = "stable"
     edge: str = "1"
+    upgrade_from: str = ""
+    needs_sealift: str = ""
+    program: str = ""
+
+    @property
+    def requires(self) -> str:
+        """What it asks of a site, as a line of the manifest."""
+        wanted = {"upgrade_from": self.upgrade_from, "installer": self.needs_sealift}
+        return f"requires: {json.dumps({name: text for name, text in wanted.items() if text})}\n"
 
 
 @dataclass
@@ -108,9 +119,9 @@ def write_product(edition: Edition, folder: Path, versions: Iterable[str]) -> Pa
         _write_image(base / "layouts" / name, name, version)
     sections = (f"## [{version}] - 2026-11-20\n\n- News.\n\n" for version in versions)
     texts = {
-        "release.yaml": _RECIPE.format(product=edition.product, channel=edition.channel),
+        "release.yaml": _RECIPE.format(product=edition.product, channel=edition.channel) + edition.requires,
         "CHANGELOG.md": f"# Changelog\n\n{''.join(sections)}".rstrip() + "\n",
-        "install": "#!/bin/sh\n",
+        "install": "#!/bin/sh\n" + (f"# sealift {edition.program} for linux/amd64: x\n" if edition.program else ""),
         "templates/compose.yaml.j2": _COMPOSE.format(fault=edition.fault),
     }
     for name, text in texts.items():

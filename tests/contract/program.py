@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from installer import sittings
+from installer.journey import install, show
 from installer.look.receipts import make_receipt
 from installer.pruning import prune
 from installer.removal import remove
@@ -18,7 +19,7 @@ from installer.state.lock import locked
 from installer.talk import Talk, run_cli
 from installer.trust.rootmedia import read_roots
 from installer.trust.store import update
-from installer.upgrade import Request, rollback, upgrade
+from installer.upgrade import Request, rollback
 from tests.contract.driver import file_host, world_of
 
 SITE = """\
@@ -54,11 +55,9 @@ def app(args: Sequence[str], prog_name: str, standalone_mode: bool, obj: Talk) -
     match verb, rest:
         case "install", [media, *options]:
             wish = Request(state_dir, site, Path(media), dry_run="--dry-run" in options)
-            show_outcome(obj, upgrade(wish, obj, lambda _: True, file_host))
+            show(obj, install(wish, obj, lambda _: True, file_host))
         case "stage", [media]:
-            show_outcome(
-                obj, upgrade(Request(state_dir, site, Path(media), stage=True), obj, lambda _: True, file_host)
-            )
+            show(obj, install(Request(state_dir, site, Path(media), stage=True), obj, lambda _: True, file_host))
         case "switch", [*within]:
             trial = float(within[0]) if within else None
             show_outcome(obj, sittings.switch(state_dir, site, obj, None, within=trial, connect=file_host))
