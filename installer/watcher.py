@@ -17,6 +17,7 @@ from typing import Final, Protocol
 
 from installer.commands import Command
 from installer.durable import write_durably
+from installer.errors import ExitCode
 from installer.site.names import Names
 from installer.system import Finished
 
@@ -24,7 +25,7 @@ SYSTEMD: Final = Path("/run/systemd/system")
 """Is there where systemd is the init system (sd_booted(3))."""
 UNITS: Final = Path("/etc/systemd/system")
 INSIDE: Final = "SEALIFT_WATCHER"
-"""Set in the watching container."""
+"""Names what looks, where it is what we are started by."""
 EVERY: Final = 5
 """Seconds between two looks."""
 _MAPS: Final = Path("/proc/self/maps")
@@ -69,7 +70,7 @@ class Timer:
 
     def arm(self, site_file: str) -> None:
         words = [*_program(), "expire", "--state-dir", str(self.state_dir), "--site", site_file]
-        place = {name: text for name, text in _surroundings().items() if name != INSIDE}
+        place = _surroundings() | {INSIDE: self.unit}
         for kind, text in (("service", _service(words, place)), ("timer", _TIMER)):
             write_durably(self.units / f"{self.unit}.{kind}", text.encode(), 0o644)
         self.run(Command(("systemctl", "daemon-reload"), timeout=60.0))
@@ -79,9 +80,12 @@ class Timer:
         if not (self.units / f"{self.unit}.timer").exists():
             return
         self.run(Command(("systemctl", "disable", "--now", f"{self.unit}.timer"), timeout=60.0), check=False)
+        if os.environ.get(INSIDE) != self.unit:  # one that waits for our lock would fail as a unit that nobody knows
+            self.run(Command(("systemctl", "stop", f"{self.unit}.service"), timeout=60.0), check=False)
         for kind in ("timer", "service"):
             (self.units / f"{self.unit}.{kind}").unlink(missing_ok=True)
         self.run(Command(("systemctl", "daemon-reload"), timeout=60.0), check=False)
+        self.run(Command(("systemctl", "reset-failed", f"{self.unit}.service"), timeout=60.0), check=False)
 
 
 @dataclass(frozen=True)
@@ -168,6 +172,7 @@ def _service(words: list[str], surroundings: Mapping[str, str]) -> str:
             "",
             "[Service]",
             "Type=oneshot",
+            f"SuccessExitStatus={ExitCode.LOCKED:d}",  # another run is at work; the next look comes soon
             *lines,
             f"ExecStart={' '.join(map(_quoted, words))}",
             "",

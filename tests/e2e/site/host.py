@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import docker
 import yaml
@@ -104,7 +104,7 @@ class Site:
     _started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @classmethod
-    def make(cls, engine: docker.DockerClient, folder: Path, ports: range, subnet: str) -> Site:
+    def make(cls, engine: docker.DockerClient, folder: Path, ports: range, subnet: str) -> Self:
         """An empty site that nobody has told yet whom to trust."""
         state = folder / "state"
         state.mkdir(mode=0o700, parents=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from installer.state.state import Trial
 from installer.system import Finished
 from installer.trial import PAUSE, Counted, Reading, count, is_due, is_over, load_counted, spent
 from installer.trust.marks import Marks
-from installer.watcher import Container, Timer
+from installer.watcher import INSIDE, Container, Timer
 
 TRIAL = Trial(seconds=1800.0, boot="one", uptime=100.0, wall=1_000_000.0, marks=Marks(), watcher="container")
 BEGUN = Counted("one", 100.0, 0.0)
@@ -92,7 +93,23 @@ def test_the_timer_is_written_enabled_and_taken_away(tmp_path: Path) -> None:
     timer.disarm()
     timer.disarm()
     assert list(tmp_path.iterdir()) == []
-    assert ran.lines[2:] == ["systemctl disable --now sealift-confirm-1a2b3c.timer", "systemctl daemon-reload"]
+    assert ran.lines[2:] == [
+        "systemctl disable --now sealift-confirm-1a2b3c.timer",
+        "systemctl stop sealift-confirm-1a2b3c.service",
+        "systemctl daemon-reload",
+        "systemctl reset-failed sealift-confirm-1a2b3c.service",
+    ]
+
+
+def test_the_timers_own_service_does_not_stop_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = Recorder()
+    timer = Timer(Names("-1a2b3c"), Path("/state"), ran, tmp_path)
+    timer.arm("/site.yaml")
+    found = re.search(f'Environment="({INSIDE})=([^"]*)"', (tmp_path / "sealift-confirm-1a2b3c.service").read_text())
+    assert found
+    monkeypatch.setenv(*found.groups())
+    timer.disarm()
+    assert not [line for line in ran.lines if " stop " in line]
 
 
 def test_the_container_is_kept_up_and_sees_this_host() -> None:
