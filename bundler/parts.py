@@ -74,6 +74,8 @@ class Parts:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._hashed is not None:
+            self._hashed.close()
         if self._file is not None:
             with suppress(OSError):  # what a full disk did not take; the first refusal is the one that counts
                 self._file.close()
@@ -147,4 +149,5 @@ class Parts:
                 file.flush()
                 os.fsync(file.fileno())
             self.hashes[name] = self._hashed.sha256
+            self._hashed.close()
         self._file = self._hashed = None

@@ -1,4 +1,4 @@
-"""Encodes the frames of a bundle on several threads, and writes and hashes them in order on one.
+"""Encodes the frames of a bundle on several threads, and writes them in order on one, while another hashes the file.
 
 The frames, and so the bytes of the file, are the same whatever the number of threads: the format fixes where each is
 cut.
@@ -25,6 +25,7 @@ MOST_JOBS: Final = 16
 _DEFAULT: Final = 4  # every frame under way is 8 MiB of memory
 _SMALL: Final = 64 * 1024  # a frame that is encoded sooner than it is handed over
 _BATCH: Final = 1024 * 1024
+_HASHED: Final = 2 * _BATCH  # handed to the thread that hashes at a time
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 
 
@@ -124,17 +125,47 @@ class Press(ArchiveWriter):
 
 
 class Hashed:
-    """A file for writing that hashes what passes."""
+    """A file for writing that hashes what passes, in a thread of its own: a digest takes as long as the disk.
+
+    What is written must not be changed afterwards. Ends with :meth:`close`.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._hasher = file, hashlib.sha256()
+        self._thread = ThreadPoolExecutor(1, "hash")
+        self._under_way: Future[None] | None = None
+        self._waiting: list[Buffer] = []
+        self._held = 0
 
     def write(self, data: Buffer) -> int:
         """All of it."""
-        self._hasher.update(data)
+        self._waiting.append(data)
+        self._held += len(data)
+        if self._held >= _HASHED:
+            self._hash()
         return self._file.write(data)
 
     @property
     def sha256(self) -> str:
         """Of what passed, in hex."""
+        self._hash()
+        self._wait()
         return self._hasher.hexdigest()
+
+    def close(self) -> None:
+        """End the thread; the file is the caller's."""
+        self._waiting.clear()
+        self._thread.shutdown()
+
+    def _hash(self) -> None:
+        waiting, self._waiting, self._held = self._waiting, [], 0
+        self._wait()
+        self._under_way = self._thread.submit(self._update, waiting)
+
+    def _wait(self) -> None:
+        if self._under_way is not None:
+            self._under_way.result()
+
+    def _update(self, pieces: list[Buffer]) -> None:
+        for piece in pieces:
+            self._hasher.update(piece)
