@@ -16,6 +16,8 @@ from installer.bundle.trust import read_public_key
 from installer.errors import SealiftError
 from installer.talk import Table, Talk
 
+_LABEL: Final = 100
+"""How long a delta may say what it builds on."""
 NOT_CHECKED: Final = "not checked: who signed the receipt (--site-key says whose key it must be)"
 
 
@@ -76,11 +78,8 @@ def open_receipt(path: Path, sites: Sites | None, talk: Talk) -> SignedReceipt:
 
 def holdings_of(receipt: Receipt, stock: Stock | None) -> Holdings:
     """All that the site proved to hold; old bytes to patch against are those of its kept releases that are in stock."""
-    held = receipt.held
-    digests = unpack_digests(held.registry) | unpack_digests(held.archives) | unpack_digests(held.files)
-    return Holdings(
-        f"{receipt.site}: {_runs(receipt)}", digests, () if stock is None else stock.holding(receipt.kept())
-    )
+    bundles = () if stock is None else stock.holding(receipt.kept())
+    return Holdings(f"{receipt.site}: {_runs(receipt)}"[:_LABEL], receipt.holds(), bundles)
 
 
 def describe(path: Path, signed: SignedReceipt) -> tuple[Table, dict[str, object]]:

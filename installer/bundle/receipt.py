@@ -126,11 +126,13 @@ class ReceiptTrust(Closed):
 
 class Held(Closed):
     """Content that was looked at when the receipt was made: in the registry (manifests and blobs), in archives of the
-    site's own services, and files of kept releases."""
+    site's own services, and files of kept releases. ``brought`` came with kept releases and is not kept, since nothing
+    at such a site asks for it again (the site program, binaries, charts)."""
 
     registry: Digests
     archives: Digests
     files: Digests
+    brought: Digests
 
 
 class Receipt(Closed):
@@ -184,6 +186,10 @@ class Receipt(Closed):
     def product(self, name: str) -> ReceiptProduct | None:
         """What it says of a product."""
         return next((one for one in self.products if one.product == name), None)
+
+    def holds(self) -> frozenset[str]:
+        """All that media for this site may leave out."""
+        return frozenset[str]().union(*(unpack_digests(packed) for packed in self.held.model_dump().values()))
 
     def kept(self) -> frozenset[str]:
         """The digests of all releases that are kept at the site."""

@@ -57,6 +57,8 @@ from installer.trust.sitekey import site_key
 from installer.trust.store import load_policy
 from installer.words import size
 
+_NOT_KEPT: Final = frozenset({"program", "binary", "chart"})
+"""What comes along and is used, if at all, while it passes by."""
 _LABEL: Final = re.compile(r"[\x21-\x7e]{0,64}")
 
 
@@ -117,6 +119,7 @@ def make_receipt(state_dir: Path, site_file: Path, out: Path, talk: Talk, *, con
             "registry": driver.holds(releases) if releases else frozenset[str](),
             "archives": frozenset[str]().union(*archives.values()),
             "files": frozenset(digest for ones in kept.values() for one in ones for digest in _files(state_dir, one)),
+            "brought": frozenset(file.digest for one in releases for file in one.files if file.role in _NOT_KEPT),
         }
         receipt = _receipt(state_dir, site, state, policy, kept, archives, held)
         data = _sign(state_dir, receipt)

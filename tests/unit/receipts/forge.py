@@ -37,7 +37,7 @@ def value(site: str = "hall", held: tuple[str, ...] = (), **changes: Any) -> dic
         "trust": {"product": "board", "version": 1, "epoch": 1, "digest": digest("root"), "expires": None},
         "products": [board | {"mark": name("1.1.0") | {"epoch": 1}}],
         "edge": {"haproxy": {"digest": digest("haproxy"), "version": "3.0"}, "registry": None},
-        "held": {"registry": pack_digests(held), "archives": NONE, "files": NONE},
+        "held": {"registry": pack_digests(held), "archives": NONE, "files": NONE, "brought": NONE},
     } | changes
 
 

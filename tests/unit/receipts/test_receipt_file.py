@@ -107,9 +107,9 @@ def test_refuses_a_receipt_of_a_site_that_was_not_named_before_it_is_parsed() ->
         {"products": [value()["products"][0]] * 2},
         {"products": [value()["products"][0] | {"kept": [name("1.0.0")] * 2}]},
         {"edge": {"haproxy": {"digest": digest("x"), "version": "\x1b[2J"}, "registry": None}},
-        {"held": {"registry": "AAAA", "archives": "", "files": ""}},
-        {"held": {"registry": pack_digests([digest(1)]) + " ", "archives": "", "files": ""}},
-        {"held": {"registry": "", "archives": ""}},
+        {"held": {"registry": "AAAA", "archives": "", "files": "", "brought": ""}},
+        {"held": {"registry": pack_digests([digest(1)]) + " ", "archives": "", "files": "", "brought": ""}},
+        {"held": {"registry": "", "archives": "", "files": ""}},
     ],
 )
 def test_refuses_any_other_field_or_value(changes: dict[str, Any]) -> None:
@@ -121,7 +121,7 @@ def test_refuses_digests_that_are_not_sorted_or_stand_twice() -> None:
 
     one, two = (b64decode(pack_digests([digest(number)])) for number in (1, 2))
     for raw in (max(one, two) + min(one, two), one + one):
-        held = {"registry": b64encode(raw).decode(), "archives": "", "files": ""}
+        held = {"registry": b64encode(raw).decode(), "archives": "", "files": "", "brought": ""}
         assert refusal(seal_raw(canonical(value(held=()) | {"held": held}))) == "receipt-invalid"
 
 

@@ -101,7 +101,7 @@ def test_leaves_out_a_kept_release_and_an_archive_that_are_damaged(base: Place) 
     assert {one.version for one in after.products[0].kept} == {"1.1.0"}
     assert after.products[0].previous == before.products[0].previous  # what a rollback would try is the state's word
     assert after.edge.haproxy is None and after.edge.registry == before.edge.registry
-    for name in ("registry", "archives", "files"):
+    for name in ("registry", "archives", "files"):  # the program that both releases brought is the same
         assert unpack_digests(getattr(after.held, name)) < unpack_digests(getattr(before.held, name)), name
 
 
@@ -164,5 +164,5 @@ def test_comes_from_the_command_line_too(base: Place, capsys: pytest.CaptureFixt
     assert program.main(["--json", "receipt", str(base.state), "--out", str(out)]) == 0
     value = json.loads(capsys.readouterr().out)
     assert value["receipt"] == str(out) and value["site"] == "hall" and value["lost"] == []
-    assert value["size"] == len(out.read_bytes()) and set(value["held"]) == {"registry", "archives", "files"}
+    assert value["size"] == len(out.read_bytes()) and set(value["held"]) == {"registry", "archives", "files", "brought"}
     shutil.rmtree(base.state / "lock", ignore_errors=True)
