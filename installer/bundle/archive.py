@@ -26,6 +26,7 @@ from installer.bundle.frames import (
 )
 from installer.bundle.packing import MAX_PACKING_BYTES
 from installer.bundle.parts import Ask, open_bundle
+from installer.bundle.pathnote import PATH_FILE
 from installer.bundle.release import MAX_RELEASE_BYTES
 from installer.bundle.roots import MAX_ROOTS, ROOT_NAME
 from installer.bundle.signature import MAX_SIGNATURE_BYTES, MAX_SIGNATURES, SIGNATURE_NAME
@@ -363,6 +364,14 @@ def locate_bundle(path: Path) -> Path:
             "not-a-bundle",
             f"{path} holds {len(found) or 'no'} bundles"
             + (": " + ", ".join(entry.name for entry in found) if found else ""),
-            hint="name the bundle itself" if found else "expected a file *.bundle.tar.zst",
+            hint=_hint(path, found),
         )
     return found[0]
+
+
+def _hint(folder: Path, found: list[Path]) -> str:
+    if found:
+        return "name the bundle itself"
+    if (folder / PATH_FILE).is_file():
+        return "these media hold several releases, each in a folder: sealift install takes them all; else name a folder"
+    return "expected a file *.bundle.tar.zst"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any, Final
 
 from bundler.build import Request, build
 from bundler.collect.layout import MANIFEST
+from installer.bundle.archive import BundleReader, locate_bundle
+from installer.bundle.digest import Digest
+from installer.bundle.pathnote import PATH_FILE, PathNote, PathStep
 from installer.ownimages import VERSION_LABEL
 from installer.talk import Talk
 from tests.unit.bundler.layouts import CONFIG, TAR, LayoutMaker, tar_layer
@@ -102,6 +106,22 @@ class Vendor:
         if edition not in self._kits:
             self._kits[edition] = self._build(edition, self.folder / f"edition-{len(self._kits)}")
         return self._kits[edition]
+
+    def journey(self, *versions: str) -> Path:
+        """Media that hold several releases, each whole, with the hint to their order."""
+        folder = self.folder / f"journey-{'-'.join(versions)}"
+        steps = []
+        for number, version in enumerate(versions, 1):
+            kit = self.kit(version, store=version)
+            place = folder / f"{number:02}-{kit.name}"
+            if not place.exists():
+                shutil.copytree(kit, place)
+            with BundleReader(locate_bundle(place)) as reader:
+                digest = str(Digest.of(reader.head.release))
+            steps.append(PathStep(folder=place.name, version=version, digest=digest))
+        note = PathNote(product="board", site="hall", since=None, steps=tuple(steps))
+        (folder / PATH_FILE).write_bytes(note.to_bytes())
+        return folder
 
     def _build(self, edition: Edition, folder: Path) -> Path:
         base = write_product(edition, folder, [edition.version])

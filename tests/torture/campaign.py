@@ -41,6 +41,7 @@ class Scenario:
 
     ``old`` and ``new`` are the versions that serve before and after it; ``code`` is how it ends when nobody kills it.
     ``mixed``: both may be at the door while it works. ``keep``: how many releases the site keeps.
+    ``between`` serves for a while on the way.
     Of a release, words besides its version are ``fault=…``, ``edge=…`` (its version) and ``signer=…``: ``new`` is the
     key that the second root names, and such media carry that root.
     """
@@ -54,6 +55,7 @@ class Scenario:
     strategy: str = "blue-green"
     mixed: bool = False
     keep: int = 2
+    between: str = ""
 
 
 _FIRST: Final = (("install", "1.0.0"),)
@@ -89,6 +91,7 @@ SCENARIOS: Final = {
         Scenario("trust-rotation", _FIRST, ("install", "1.1.0", "signer=new"), "1.0.0", "1.1.0"),
         Scenario("trust-update", _FIRST, ("trust-update",), "1.0.0", "1.0.0"),
         Scenario("prune", _THREE, ("prune", "1"), "1.2.0", "1.2.0", keep=3),
+        Scenario("journey", _FIRST, ("journey", "1.1.0", "1.2.0"), "1.0.0", "1.2.0", between="1.1.0"),
         Scenario("remove", _BOTH, ("remove", PRODUCT), "1.1.0", None),
     )
 }
@@ -221,6 +224,8 @@ class Campaign:
     def _strange(self, seen: set[frozenset[str]]) -> list[str]:
         """What must not be at the front door at any moment."""
         fine = [frozenset({one} - {None}) for one in (self.scenario.old, self.scenario.new)]
+        if self.scenario.between:
+            fine.append(frozenset({self.scenario.between}))
         if self.scenario.mixed:
             fine.append(frozenset({"1.0.0", "1.1.0"}))
         if self.scenario.code:
@@ -259,6 +264,8 @@ class Campaign:
             if "signer" in edition:
                 edition["roots"] = (self._vendor.second_root(edition["signer"]),)
             rest = [str(self._vendor.kit(version, **edition))]
+        if verb == "journey":
+            verb, rest = "install", [str(self._vendor.journey(*rest))]
         if verb == "trust-update":
             rest = [str(self._vendor.second_root("new"))]
         return ["--quiet", verb, str(self.state), *rest]

@@ -41,11 +41,14 @@ POINTS = {
 AGAIN = 32
 SHARDS = 2
 
-assert POINTS.keys() == SCENARIOS.keys()
+LONG = {"journey": 220}
+"""Several upgrades in one run: each transition is one of a single upgrade too, so a share of them is tried."""
+
+assert {**POINTS, **LONG}.keys() == SCENARIOS.keys()
 
 
-def _hit(name: str, shard: int, tmp_path: Path) -> dict[str, Any]:
-    words = [name, SEED, POINTS[name], AGAIN, shard, SHARDS]
+def _hit(name: str, shard: int, tmp_path: Path, points: int = 0, shards: int = SHARDS) -> dict[str, Any]:
+    words = [name, SEED, points or POINTS[name], AGAIN, shard, shards]
     done = subprocess.run(
         [sys.executable, "-m", "tests.torture.campaign", *map(str, words)],
         cwd=Path(__file__).resolve().parents[2],
@@ -66,6 +69,13 @@ def test_killed_anywhere_it_ends_as_if_nobody_had_killed_it(name: str, shard: in
     assert report["problems"] == []
     assert report["points"] == chosen(report["all"], POINTS[name], random.Random(SEED))[shard::SHARDS]
     assert report["again"] >= AGAIN // SHARDS
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_killed_on_the_way_over_several_releases_it_ends_as_if_nobody_had(name: str, tmp_path: Path) -> None:
+    report = _hit(name, 3, tmp_path, LONG[name], 6)
+    assert report["problems"] == []
+    assert len(report["points"]) >= LONG[name] // 6
 
 
 def test_these_are_two_thousand_points_and_five_hundred_second_ones() -> None:
