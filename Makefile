@@ -42,8 +42,9 @@ fuzz: setup ## coverage-guided fuzzing of all that reads hostile bytes, 10 minut
 bench: setup ## the table of docs/performance.md, ours beside the stock tools (SCALE=1, RUNS=3, HUGE=40: GB of the largest bundle, ROWS=start,inspect)
 	@$(bin)/python -m tests.bench --scale $(or $(SCALE),1) --runs $(or $(RUNS),3) --huge $(or $(HUGE),40) --rows "$(ROWS)"
 
-kills: setup ## kill a build at drawn system calls that change something, and build again (KILLS=100, SEED=6)
-	@KILLS=$(or $(KILLS),100) SEED=$(or $(SEED),6) $(bin)/python -m pytest -q -p no:cacheprovider tests/e2e/test_build_killed.py
+kills: setup ## kill a build and a load at drawn system calls that change something, and run again (KILLS=100, SEED=6)
+	@KILLS=$(or $(KILLS),100) SEED=$(or $(SEED),6) $(bin)/python -m pytest -q -p no:cacheprovider \
+	  tests/e2e/test_build_killed.py tests/registry/test_load_killed.py
 
 torture: setup_flags = --engine
 torture: setup ## kill the program on real compose again and again (MINUTES=30, goes on where it stopped)

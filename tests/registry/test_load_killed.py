@@ -1,8 +1,14 @@
-"""A load that is killed at any of its calls to the registry: what is tagged is whole, and the next run finishes."""
+"""A load that is killed at a call to the registry, which is all that it changes: what is tagged is whole.
+
+The next run finishes it.
+
+``KILLS`` says how many calls are drawn (``make kills`` draws many), ``SEED`` which.
+"""
 
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import subprocess
@@ -24,7 +30,8 @@ from .conftest import QUICK, Distribution
 pytestmark = pytest.mark.e2e
 
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
-MOMENTS = 6
+KILLS = int(os.environ.get("KILLS", "6"))
+SEED = int(os.environ.get("SEED", "6"))
 
 
 def cargo() -> Cargo:
@@ -54,11 +61,14 @@ def test_any_killed_load_is_finished_by_the_next(registry: Distribution, tmp_pat
     # strace counts the calls of each thread by themselves: the n-th of any thread kills all.
     calls = Counter(re.findall(r"^(\d+) +sendto\(", trace.read_text(), re.MULTILINE))
     most = max(calls.values())
-    assert most >= MOMENTS, calls
+    assert most >= 6, calls
     release = cargo().release
-    for when in range(1, MOMENTS + 1):
+    ends: Counter[int] = Counter()
+    for when in sorted(random.Random(SEED).sample(range(1, most + 1), min(KILLS, most))):
         url = f"{registry.address.url}/killed-{when}"
-        assert traced(url, trace, "-e", f"inject=sendto:signal=KILL:when={when}") in KILLED, when
+        end = traced(url, trace, "-e", f"inject=sendto:signal=KILL:when={when}")
+        ends[end] += 1
+        assert end in (0, *KILLED), when  # threads share the work otherwise than before: the last calls may not come
         client = RegistryClient.at(RegistryAddress.parse(url), patience=QUICK)
         for image in release.images:
             repository = client.address.repository(release.product, image.name)
@@ -66,3 +76,4 @@ def test_any_killed_load_is_finished_by_the_next(registry: Distribution, tmp_pat
                 assert all(client.has_blob(repository, part.digest, part.size) for part in image.blobs)
         load(url)
         assert missing_blobs(client, release) == set()
+    assert sum(ends[end] for end in KILLED) >= 3, ends
