@@ -13,7 +13,7 @@ from bundler.collect.files import CollectedFile, collect_file
 from bundler.collect.layout import FULL_NAME, INDEX, REF_NAME, CollectedImage
 from bundler.recipe import EDGE_NAMES, Recipe
 from bundler.version import Version
-from installer.bundle.release import RELEASE_TYPE, Deploy, Edge, Image, Release, first_problem
+from installer.bundle.release import RELEASE_TYPE, Deploy, Descriptor, Edge, Image, Release, first_problem
 from installer.bundle.strictjson import canonical
 from installer.errors import SealiftError
 from installer.registry.images import beside
@@ -39,7 +39,7 @@ class Assembly:
     @property
     def size(self) -> int:
         """Bytes of the content, each blob once."""
-        return sum(part.content.size for part in self.parts.values())
+        return sum(member.size for _, member in self.release.members())
 
 
 def assemble(
@@ -85,11 +85,16 @@ def assemble(
     return Assembly(release, _parts(images, files))
 
 
+def blob_is_packed(blob: Descriptor) -> bool:
+    """Whether compressing a blob gains nothing, by its type alone."""
+    return blob.media_type.endswith(_PACKED_SUFFIXES)
+
+
 def _parts(images: Sequence[CollectedImage], files: Sequence[CollectedFile]) -> dict[str, Part]:
     parts = {one.file.path: Part(one.content, one.packed) for one in files}
     for one in images:
         for blob in (*one.image.manifests, *one.image.blobs):
-            packed = blob.media_type.endswith(_PACKED_SUFFIXES)
+            packed = blob_is_packed(blob)
             parts[f"blobs/sha256/{blob.digest.removeprefix('sha256:')}"] = Part(one.contents[blob.digest], packed)
     return parts
 

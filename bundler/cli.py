@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bundler import media_verbs, permit_verb, site_verbs, trust_verb
+from bundler import media_verbs, permit_verb, registry_verbs, site_verbs, trust_verb
 from bundler import permit as permits
 from bundler.cache import wide_cache
 from bundler.countersign import countersign, read_subject
@@ -21,11 +21,11 @@ from bundler.options import (
     IdentityTokenFile,
     SigstoreConfig,
     keyless,
+    policy_of,
 )
 from bundler.sign import Passphrase, generate, load_keys, passphrase_from
 from bundler.signers import open_signer
 from bundler.verification import contents, inspect_media, verify_media
-from installer.bundle.trust import TrustPolicy
 from installer.errors import SealiftError
 from installer.talk import Table, Talk, run_cli, size
 
@@ -46,6 +46,8 @@ app.command()(media_verbs.pack)
 app.command()(media_verbs.parts)
 app.command()(site_verbs.kit)
 app.command()(site_verbs.receipt)
+app.command()(registry_verbs.push)
+app.command()(registry_verbs.pull)
 
 Manifest = Annotated[Path | None, typer.Option("--manifest", help="release.yaml, where there are several products")]
 Keys = Annotated[list[Path] | None, typer.Option("--key", help="private key; else SEALIFT_KEY, else the manifest's")]
@@ -214,7 +216,7 @@ def inspect(
     key: Annotated[Path | None, typer.Option("--key", metavar="PUB", help="the same, by one key")] = None,
 ) -> None:
     """Show what a bundle says about itself; with --trust or --key, only if its signatures hold. Reads its head."""
-    policy = None if trust_root is None and key is None else _policy(trust_root, key)
+    policy = None if trust_root is None and key is None else policy_of(trust_root, key)
     context.obj.result(*inspect_media(file, policy, now=datetime.now(UTC)))
 
 
@@ -227,7 +229,7 @@ def verify(
 ) -> None:
     """Check every byte and every signature."""
     talk: Talk = context.obj
-    policy = _policy(trust_root, key)
+    policy = policy_of(trust_root, key)
     now = datetime.now(UTC)
     if notice := policy.expiry_notice(now):
         talk.warn(notice)
@@ -302,14 +304,6 @@ def _show_check(found: Check, talk: Talk) -> None:
         raise found.refusal()
 
 
-def _policy(trust_root: Path | None, key: Path | None) -> TrustPolicy:
-    if trust_root is not None and key is None:
-        return TrustPolicy.from_root(_read(trust_root), str(trust_root))
-    if key is not None and trust_root is None:
-        return TrustPolicy.from_key(_read(key), key.stem)
-    raise SealiftError("bad-option", "whom to trust must be said, once", hint="--trust ROOT.JSON, or --key PUB")
-
-
 def _ask_twice(talk: Talk, question: str, option: str) -> str:
     """A new passphrase: what is mistyped once could never be typed again."""
     word = talk.ask_secret(question, option)
@@ -320,13 +314,6 @@ def _ask_twice(talk: Talk, question: str, option: str) -> str:
 
 def _passphrase(file: Path | None, talk: Talk) -> Passphrase:
     return passphrase_from(file, talk.ask_secret)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SealiftError("input-missing", f"cannot read {path}: {error.strerror}", hint="check the path") from error
 
 
 if __name__ == "__main__":

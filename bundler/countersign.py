@@ -114,7 +114,7 @@ def read_subject(path: Path) -> Subject:
         changelog = _changelog(reader, release)
     beside = read_countersignatures(bundle).files
     signatures = {**beside, **inside}
-    return Subject(bundle, release, raw, _changes(release, changelog), signatures, _program(bundle, release))
+    return Subject(bundle, release, raw, changes_in(release, changelog), signatures, _program(bundle, release))
 
 
 def countersign(subject: Subject, signer: Signer, name: str | None = None) -> Countersigned:
@@ -191,7 +191,8 @@ def _changelog(reader: BundleReader, release: Release) -> bytes:
     return data
 
 
-def _changes(release: Release, changelog: bytes) -> str:
+def changes_in(release: Release, changelog: bytes) -> str:
+    """What is new in a release, by its changelog; it may be by anybody."""
     try:
         return section_for(Version.parse(release.version), changelog.decode("utf-8"), _CHANGELOG).text
     except (SealiftError, UnicodeDecodeError):

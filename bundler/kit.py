@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from typing import Final
+from typing import Final, Protocol
 
 from bundler.durable import PARTIAL, goes_on, write_new
 from bundler.sign import Signer
@@ -114,14 +114,26 @@ def refuse_other_release(kit: Path, raw: bytes) -> None:
     )
 
 
+class Named(Protocol):
+    """Somebody who signed, as the page for operators tells of him."""
+
+    @property
+    def name(self) -> str:
+        """What his signature files are called."""
+
+    @property
+    def trusted_as(self) -> object:
+        """An :class:`Identity`, or anything else for a key."""
+
+
 @dataclass(frozen=True)
 class Signatures:
     """Who signed, and the files: over the release by member name, over the program by their names beside it.
 
-    ``program_is_signed``: by others, before this build.
+    ``program_is_signed``: by others than the first signer, before this build.
     """
 
-    signers: Sequence[Signer]
+    signers: Sequence[Named]
     release: Mapping[str, bytes]
     program: Mapping[str, bytes]
     program_is_signed: bool = False
@@ -155,7 +167,8 @@ def complete(
 
     ``known``: hex sha256 of files, by name, that were hashed as they were written; ``note`` where they are parts.
     """
-    (folder / PROGRAM).chmod(0o755)
+    if has_program := (folder / PROGRAM).exists():
+        (folder / PROGRAM).chmod(0o755)
     (folder / "signatures").mkdir()
     for name, signature in {**made.program, **made.release}.items():
         write_new(folder / name, signature)
@@ -166,11 +179,12 @@ def complete(
         page = readme_of_parts(page, note.bundle, len(note.parts))
     write_new(folder / README, page.encode("utf-8"))
     write_new(folder / SUMS, sums(folder, known).encode("utf-8"))
-    _sync_file(folder / PROGRAM)
+    if has_program:
+        _sync_file(folder / PROGRAM)
     sync_folder(folder)
 
 
-def readme(release: Release, digest: str, signers: Sequence[Signer], changes: str, program_key: str) -> str:
+def readme(release: Release, digest: str, signers: Sequence[Named], changes: str, program_key: str) -> str:
     """The operator's page, whose commands check the first signer's signatures; ``program_key`` is whose signature
     ``install.sigstore.json`` is. Pure."""
     first = signers[0].trusted_as

@@ -1,4 +1,4 @@
-"""Options that several verbs of ``bundle`` share, about identities that sign without a key."""
+"""Options that several verbs of ``bundle`` share: identities that sign without a key, and whom to trust."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from bundler.keyless import Asked
 from bundler.sign import file_stem
-from installer.bundle.trust import Identity
+from installer.bundle.trust import Identity, TrustPolicy
 from installer.errors import SealiftError
 from installer.talk import Talk
 
@@ -82,3 +82,19 @@ def identities(values: Iterable[str] | None) -> list[Identity]:
             )
         found.append(Identity(identity, issuer, file_stem(identity)))
     return found
+
+
+def policy_of(trust_root: Path | None, key: Path | None) -> TrustPolicy:
+    """Whom to trust, as ``--trust`` or ``--key`` says. Raises ``bad-option`` (2) unless it is one of them."""
+    if trust_root is not None and key is None:
+        return TrustPolicy.from_root(_read(trust_root), str(trust_root))
+    if key is not None and trust_root is None:
+        return TrustPolicy.from_key(_read(key), key.stem)
+    raise SealiftError("bad-option", "whom to trust must be said, once", hint="--trust ROOT.JSON, or --key PUB")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SealiftError("input-missing", f"cannot read {path}: {error.strerror}", hint="check the path") from error

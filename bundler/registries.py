@@ -24,9 +24,13 @@ def registry_settings(recipe: Recipe, base: Path, environment: Mapping[str, str]
 
     Raises ``manifest-invalid``, ``input-missing`` (2).
     """
-    found = _at(base, recipe.registries)
+    return _at(base, recipe.registries) | named_settings(environment)
+
+
+def named_settings(environment: Mapping[str, str]) -> dict[str, RegistrySettings]:
+    """Those of the file that the environment names, by host. Raises ``manifest-invalid``, ``input-missing`` (2)."""
     if not (named := environment.get(VARIABLE)):
-        return found
+        return {}
     path = Path(named)
     try:
         text = path.read_text(encoding="utf-8")
@@ -34,7 +38,7 @@ def registry_settings(recipe: Recipe, base: Path, environment: Mapping[str, str]
         raise SealiftError(
             "input-missing", f"cannot read {path}, which {VARIABLE} names: {error}", hint=f"mend or unset {VARIABLE}"
         ) from error
-    return found | _at(path.absolute().parent, read_model(text, named, RegistriesFile).registries)
+    return _at(path.absolute().parent, read_model(text, named, RegistriesFile).registries)
 
 
 def _at(base: Path, settings: Mapping[str, RegistrySettings]) -> dict[str, RegistrySettings]:

@@ -1,8 +1,8 @@
-"""Blobs out of bundles that were written before, so that what did not change is neither fetched nor compressed again.
+"""Members out of bundles that were written before, so that what did not change is neither fetched nor compressed again.
 
-Nothing in an earlier bundle is believed: where a blob lies is a hint, its name and size are compared, every byte is
-hashed while it passes, and one that is damaged is taken from its source after all. Only blobs are taken, and only where
-that saves something: those that their source would have to send, and those whose compressed frames can be carried over
+Nothing in an earlier bundle is believed: where a member lies is a hint, its name, size and digest are compared, every
+byte is hashed while it passes, and one that is damaged is taken from its source after all. Members are taken only where
+that saves something: those that their source would have to send, and blobs whose compressed frames can be carried over
 as they are, because the same encoder made them (else the same inputs would no longer give the same bytes).
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -24,7 +24,7 @@ from bundler.assemble import Part
 from bundler.collect.content import Bytes, FileContent, Slice
 from installer.bundle.archive import BundleReader
 from installer.bundle.frames import FRAME_DATA, LEVEL, Frame
-from installer.bundle.release import Descriptor, Release
+from installer.bundle.release import Descriptor, File, Release
 from installer.errors import SealiftError
 
 ENCODER: Final = f"sealift frames 1, zstandard {zstandard.__version__}, zstd {zstandard.ZSTD_VERSION}, level {LEVEL}"
@@ -41,11 +41,11 @@ def mark_encoder(descriptor: int) -> None:
 
 @dataclass
 class Earlier:
-    """A bundle, whole or cut short, and where the header of each blob stands in it, by member name."""
+    """A bundle, whole or cut short, and where the header of each member stands in it, by its name."""
 
     reader: BundleReader
-    places: dict[str, tuple[int, int]]
-    """Position and size."""
+    places: dict[str, tuple[int, File | Descriptor]]
+    """Position, and what its list says."""
     same_encoder: bool
     taken: set[str] = field(default_factory=set)
 
@@ -100,12 +100,15 @@ class Reuse:
         for bundle in self._bundles:
             bundle.reader.close()
 
-    def find(self, name: str, member: Descriptor, part: Part) -> Earlier | None:
-        """A bundle to take this blob from, if that is cheaper than its source."""
+    def find(self, name: str, member: File | Descriptor, part: Part) -> Earlier | None:
+        """A bundle to take this member from, if that is cheaper than its source."""
         local = isinstance(part.content, Bytes | FileContent | Slice)
+        if local and isinstance(member, File):
+            return None
         for bundle in self._bundles:
-            _, size = bundle.places.get(name, (0, -1))
-            if size == member.size and not (local and (part.packed or not bundle.same_encoder)):
+            _, there = bundle.places.get(name, (0, None))
+            same = there is not None and (there.digest, there.size) == (member.digest, member.size)
+            if same and not (local and (part.packed or not bundle.same_encoder)):
                 return bundle
         return None
 
@@ -116,24 +119,23 @@ class Reuse:
 
     @property
     def bytes_taken(self) -> int:
-        """Bytes of the blobs that came out of earlier bundles."""
-        return sum(bundle.places[name][1] for bundle in self._bundles for name in bundle.taken)
+        """Bytes of the members that came out of earlier bundles."""
+        return sum(bundle.places[name][1].size for bundle in self._bundles for name in bundle.taken)
 
 
-def _places(reader: BundleReader) -> dict[str, tuple[int, int]]:
+def _places(reader: BundleReader) -> dict[str, tuple[int, File | Descriptor]]:
     """By the seek table at the end; by walking through a file that has none. Raises ``release-…`` errors."""
     members = list(Release.parse(reader.head.release).members())
     starts = _starts(reader)
     if starts is None:
-        return _walked(reader)
-    places: dict[str, tuple[int, int]] = {}
+        return _walked(reader, dict(members))
+    places: dict[str, tuple[int, File | Descriptor]] = {}
     number = starts.get(reader.position)
     order = list(starts)
     for name, member in members:
         if number is None or number >= len(order):
             break
-        if isinstance(member, Descriptor):
-            places[name] = (order[number], member.size)
+        places[name] = (order[number], member)
         number += 1 + -(-member.size // FRAME_DATA)
     return places
 
@@ -154,9 +156,9 @@ def _starts(reader: BundleReader) -> dict[int, int] | None:
     return {start: number for number, start in enumerate(accumulate(sizes, initial=0))}
 
 
-def _walked(reader: BundleReader) -> dict[str, tuple[int, int]]:
+def _walked(reader: BundleReader, listed: Mapping[str, File | Descriptor]) -> dict[str, tuple[int, File | Descriptor]]:
     """What of a file that was cut short is whole, as far as its headers tell."""
-    places: dict[str, tuple[int, int]] = {}
+    places: dict[str, tuple[int, File | Descriptor]] = {}
     with suppress(SealiftError):
         while True:
             start = reader.position
@@ -166,6 +168,7 @@ def _walked(reader: BundleReader) -> dict[str, tuple[int, int]]:
             reader.skip(header.size)
             if reader.position > reader.size:
                 break
-            if header.name.startswith("blobs/"):
-                places[header.name] = (start, header.size)
+            member = listed.get(header.name)
+            if member is not None and member.size == header.size:
+                places[header.name] = (start, member)
     return places

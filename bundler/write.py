@@ -102,7 +102,7 @@ class Writer:
         for name, member in assembly.release.members():
             part = assembly.parts[name]
             mode = int(member.mode, 8) if isinstance(member, File) else 0o644
-            earlier = self._reuse.find(name, member, part) if isinstance(member, Descriptor) else None
+            earlier = self._reuse.find(name, member, part)
             if earlier is not None:
                 _again(archive, name, member, part, earlier, done)
             else:
@@ -144,7 +144,8 @@ def _again(
     try:
         if part.packed or not earlier.same_encoder:
             chunks = _checked(name, member, earlier.chunks(name, member.size), done.advance)
-            archive.member(name, member.size, chunks, compressed=part.packed)
+            mode = int(member.mode, 8) if isinstance(member, File) else 0o644
+            archive.member(name, member.size, chunks, mode=mode, compressed=part.packed)
         else:
             with Lanes() as lanes:
                 carry(archive, name, member, earlier.frames(name, member.size), lanes, done)

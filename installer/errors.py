@@ -63,6 +63,7 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "source-unsupported",
         "chart-invalid",
         "image-not-found",
+        "release-not-found",
         "platform-missing",
         "signature-not-found",
         "installer-missing",
@@ -83,6 +84,12 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "part-not-first",
         "part-unknown",
         "too-large",
+        # what stands for a release in a registry
+        "not-a-release",
+        "artifact-spelling",
+        "referrers-malformed",
+        "referrers-too-many",
+        "referrer-malformed",
         # how the file is cut into frames
         "frame-magic",
         "frame-skippable",
@@ -191,6 +198,7 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
     ExitCode.CORRUPT: (
         "truncated",
         "digest-mismatch",
+        "release-incomplete",
         "frame-corrupt",
         "media-unreadable",
         "media-changed",
@@ -210,6 +218,7 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "no-valid-signature",
         "signature-wrong",
         "signature-of-another",
+        "referrer-of-another",
         "threshold-not-met",
         "requirement-not-met",
         "key-revoked",

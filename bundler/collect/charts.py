@@ -151,7 +151,7 @@ def _from_folder(folder: Path) -> CollectedFile:
                 content = FileContent.of(folder / path, "chart")
                 files[path.as_posix()] = read_whole(content, max(0, MAX_CHART - size), f"chart {folder}")
     found = check_chart(files, str(folder))
-    return _file(found, Bytes(pack(found.name, files)), packed=False)
+    return _file(found, Bytes(pack(found.name, files)))
 
 
 def _from_registry(source: str, registries: Callable[[], Registries]) -> Iterator[CollectedFile]:
@@ -191,8 +191,8 @@ def _whole(content: Content | None, part: Descriptor, name: str) -> bytes:
     return raw
 
 
-def _file(found: Identity, content: Content, *, packed: bool = True) -> CollectedFile:
-    return collect_file(found.file, "chart", content, executable=False, packed=packed)
+def _file(found: Identity, content: Content) -> CollectedFile:
+    return collect_file(found.file, "chart", content, executable=False)
 
 
 def _identity(value: dict[str, Any], what: str) -> Identity:

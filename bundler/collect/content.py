@@ -107,5 +107,11 @@ def digest_of(content: Content) -> Digest:
 
 
 def looks_packed(content: Content) -> bool:
-    """Whether the bytes begin like something compressed, so that compressing them again gains nothing."""
-    return next(content.chunks(), b"").startswith(_PACKED)
+    """Whether the bytes begin like something compressed, so that compressing them again gains nothing.
+
+    A gzip stream that begins with a stored block is not: so are charts made, of which the bundle's own compression
+    makes more.
+    """
+    begin = next(content.chunks(), b"")[:11]
+    stored = begin.startswith(b"\x1f\x8b\x08\0") and len(begin) == 11 and not begin[10] & 0b110
+    return begin.startswith(_PACKED) and not stored

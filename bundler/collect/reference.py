@@ -27,10 +27,11 @@ class Reference:
     digest: str | None = None
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str, *, complete: bool = True) -> Self:
         """Read a reference, completed as engines do (``nginx`` is ``docker.io/library/nginx``).
 
-        Without tag and digest the tag is ``latest``. Raises ``source-unsupported`` (2).
+        Without tag and digest the tag is ``latest``. Where nothing shall be completed, what stands first is the
+        registry. Raises ``source-unsupported`` (2).
         """
         named, digest = split_pin(text)
         name, colon, tag = named.rpartition(":")
@@ -38,12 +39,12 @@ class Reference:
             name, tag = named, ""
         elif not _TAG.fullmatch(tag):
             raise _unreadable(text, "its tag is not of the form that registries allow")
-        host, repository = _split(name)
+        host, repository = _split(name) if complete else name.partition("/")[::2]
         if not _HOST.fullmatch(host):
             raise _unreadable(text, f"{host[:80]!r} is no name of a registry")
         if not _REPOSITORY.fullmatch(repository) or len(name) > 255:
             raise _unreadable(text, "the name is not of the form that registries allow")
-        return cls(host, repository, tag or (None if digest else "latest"), digest)
+        return cls(host, repository, tag or ("latest" if complete and not digest else None), digest)
 
     @property
     def name(self) -> str:

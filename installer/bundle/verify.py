@@ -113,6 +113,21 @@ def check_content(
 ) -> tuple[str, ...]:
     """Read the content once, check every member against the signed list, and feed ``sinks`` on the way.
 
+    As :func:`read_content`, for a list that somebody whom the policy trusts has signed.
+    """
+    return read_content(reader, verified.release, sinks, progress=progress, quick=quick)
+
+
+def read_content(
+    reader: BundleReader,
+    release: Release,
+    sinks: Sequence[Sink] = (),
+    *,
+    progress: Progress = lambda _: None,
+    quick: bool = False,
+) -> tuple[str, ...]:
+    """Read the content once and check every member against a list, whoever made that list.
+
     Each sink's writer is finished only after the member's digest was right. ``quick`` passes over members that no
     sink wants; their names are returned as *not checked* (empty otherwise). Raises ``digest-mismatch``,
     ``truncated`` (4) and the format errors (3). The sinks are not closed here.
@@ -125,7 +140,7 @@ def check_content(
         progress(reader.position - seen)
         seen = reader.position
 
-    listed = dict(verified.release.members())
+    listed = dict(release.members())
     with Lanes() as lanes:
         for number, (name, member) in enumerate(listed.items()):
             _check_header(reader.next_header(), name, listed, number)

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote, urlencode
 
+from installer.bundle.digest import Digest
 from installer.errors import SealiftError
 from installer.registry.address import RegistryAddress
 from installer.registry.login import Login
 from installer.registry.patience import Patience
-from installer.registry.wire import Answer, Wire
+from installer.registry.wire import MAX_ANSWER, Answer, Wire
 
 MANIFEST_TYPES = (
     "application/vnd.oci.image.manifest.v1+json",
@@ -134,6 +135,35 @@ class RegistryClient:
         if answer.status != 200:
             raise self._wire.refused(answer, f"say whether it has manifest {reference} of {repository}")
         return answer.headers.get("Docker-Content-Digest")
+
+    def manifest(self, repository: str, reference: str) -> bytes | None:
+        """The bytes of a manifest, at most 4 MiB, or None. Raises ``too-large`` (3), ``digest-mismatch`` (4) too."""
+        path = f"/v2/{repository}/manifests/{quote(reference, safe=':')}"
+        answer = self._wire.ask("GET", path, _pull(repository), headers={"Accept": ", ".join(MANIFEST_TYPES)})
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            raise self._wire.refused(answer, f"give manifest {reference} of {repository}")
+        if len(answer.body) >= MAX_ANSWER:
+            raise SealiftError(
+                "too-large", f"manifest {reference} of {repository} has more than {MAX_ANSWER - 1} bytes"
+            )
+        if reference.startswith("sha256:") and str(Digest.of(answer.body)) != reference:
+            message = (
+                f"the registry at {self.address.url} gave other bytes for manifest {reference} than its digest says"
+            )
+            raise SealiftError("digest-mismatch", message, hint=f"ask who runs {self._wire.where}")
+        return answer.body
+
+    def referrers(self, repository: str, digest: str) -> bytes | None:
+        """The registry's own list of what refers to a manifest (distribution-spec 1.1); None where it keeps none."""
+        answer = self._wire.ask("GET", f"/v2/{repository}/referrers/{digest}", _pull(repository))
+        listed = answer.headers.get("Content-Type", "").startswith(MANIFEST_TYPES[1])
+        if answer.status in (404, 405) or (answer.status == 200 and not listed):
+            return None
+        if answer.status != 200:
+            raise self._wire.refused(answer, f"list what refers to a manifest of {repository}")
+        return answer.body
 
     def put_manifest(self, repository: str, reference: str, media_type: str, digest: str, content: bytes) -> bool:
         """Store a manifest under a tag or its digest; all that it refers to must be there already, but its subject.

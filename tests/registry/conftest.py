@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,15 @@ from installer.registry.address import RegistryAddress
 from installer.registry.client import RegistryClient
 from installer.registry.login import Login
 from installer.registry.patience import Patience
+from tests.claims import single_port
+from tests.unit.trust.media import make_kit
 
 from .authority import Authority
 
 QUICK = Patience(connect=2, answer=10, storing=30, retries=3, pause=0.05, longest_pause=2)
 PROGRAM = "docker-registry"
+QUIET = os.environ | {"OTEL_TRACES_EXPORTER": "none"}
+"""Distribution 3 would look for somebody to tell its traces."""
 LOGIN = Login("courier", "a stick in the night")
 
 
@@ -36,6 +42,7 @@ class Distribution:
     address: RegistryAddress
     folder: Path
     process: subprocess.Popen[bytes]
+    program: str = "docker-registry"
 
     @property
     def log(self) -> str:
@@ -56,24 +63,26 @@ class Distribution:
     def start_again(self) -> None:
         """With what it had, where it was."""
         with (self.folder / "log").open("ab") as log:
-            command = [PROGRAM, "serve", str(self.folder / "config.yml")]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            command = [self.program, "serve", str(self.folder / "config.yml")]
+            self.process = subprocess.Popen(command, env=QUIET, stdout=log, stderr=log)
         _wait(self, None)
 
 
 Start = Callable[..., Distribution]
 
 
-@pytest.fixture
-def start_registry(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Start]:
-    """Starts CNCF Distribution as Debian has it; ``config`` is merged into its configuration."""
+@contextmanager
+def starting(tmp_path: Path) -> Iterator[Start]:
+    """Starts registries; they end with the block."""
     running: list[Distribution] = []
     assert shutil.which(PROGRAM), "docker-registry is not installed: make setup"
 
-    def start(config: dict[str, Any] | None = None, prefix: str = "", ca: Path | None = None) -> Distribution:
+    def start(
+        config: dict[str, Any] | None = None, prefix: str = "", ca: Path | None = None, program: str = PROGRAM
+    ) -> Distribution:
         folder = tmp_path / f"registry-{len(running)}"
         folder.mkdir()
-        port = free_port()
+        port = single_port()
         value: dict[str, Any] = {
             "version": "0.1",
             "log": {"level": "warn"},
@@ -84,10 +93,10 @@ def start_registry(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Sta
             value[section] = {**value.get(section, {}), **settings}
         (folder / "config.yml").write_text(yaml.safe_dump(value))
         with (folder / "log").open("wb") as log:
-            process = subprocess.Popen([PROGRAM, "serve", folder / "config.yml"], stdout=log, stderr=log)
+            process = subprocess.Popen([program, "serve", folder / "config.yml"], env=QUIET, stdout=log, stderr=log)
         scheme = "https" if "tls" in value["http"] else "http"
         address = RegistryAddress.parse(f"{scheme}://127.0.0.1:{port}/{prefix}")
-        registry = Distribution(address, folder, process)
+        registry = Distribution(address, folder, process, program)
         running.append(registry)
         _wait(registry, ca)
         return registry
@@ -111,6 +120,20 @@ def _wait(registry: Distribution, ca: Path | None) -> None:
             assert registry.process.poll() is None, registry.log
             time.sleep(0.05)
     raise AssertionError(f"no registry at {registry.address.url}: {registry.log}")
+
+
+@pytest.fixture
+def start_registry(tmp_path: Path) -> Iterator[Start]:
+    """Starts CNCF Distribution as Debian has it, or ``program``; ``config`` is merged into its configuration."""
+    with starting(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def shared_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Distribution]:
+    """A registry for the tests of a file that leave each other alone in it."""
+    with starting(tmp_path_factory.mktemp("shared")) as start:
+        yield start()
 
 
 @pytest.fixture
@@ -141,3 +164,9 @@ def stored(registry: Distribution, repository: str, reference: str) -> dict[str,
     assert answer.status == 200, answer.data
     value: dict[str, Any] = json.loads(answer.data)
     return value
+
+
+@pytest.fixture(scope="session")
+def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A media folder that two have signed."""
+    return make_kit(tmp_path_factory.mktemp("board"), "release", "colleague")

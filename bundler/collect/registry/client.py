@@ -113,13 +113,24 @@ class RepositoryClient(Registry):  # type: ignore[misc]
             found = self._found(answer, f"say what {reference} is")
             return answer.headers.get("Docker-Content-Digest") if found else None
 
-    def referrers(self, digest: str) -> bytes | None:
-        """The index of what refers to a manifest (OCI distribution-spec 1.1), or None where that is not offered."""
+    def referrers(self, digest: str, *, strict: bool = False) -> bytes | None:
+        """The index of what refers to a manifest (OCI distribution-spec 1.1), or None where that is not offered.
+
+        ``strict``: nothing passes for "not offered" but a plain no, and only the whole list will do. Raises
+        ``referrers-too-many``, ``too-large`` (3) then.
+        """
         with self._ask("GET", f"referrers/{digest}") as answer:
             offered = answer.headers.get("Content-Type", "").startswith(INDEXES[0])
+            if strict and answer.status_code not in (200, 405):
+                self._found(answer, f"list what refers to {digest}")
             if answer.status_code != 200 or not offered:
                 return None
-            return bytes(answer.raw.read(MAX_JSON, decode_content=True))
+            raw = bytes(answer.raw.read(MAX_JSON + 1, decode_content=True))
+            more = "the registry gives them page by page" if "Link" in answer.headers else ""
+        if strict and (more or len(raw) > MAX_JSON):
+            what = more or f"their list has more than {MAX_JSON} bytes"
+            raise SealiftError("referrers-too-many", f"too much refers to {digest[:19]} at {self.place}: {what}")
+        return raw[:MAX_JSON]
 
     def has_blob(self, digest: str) -> bool:
         """Whether the repository has it."""

@@ -102,9 +102,12 @@ class RemoteStore:
     def blob(self, part: Descriptor) -> Content | None:
         return RemoteBlob(self, part.digest, part.size)
 
-    def referrers(self, digest: Digest) -> bytes | None:
-        """The index of what refers to a manifest, where a place offers that question."""
-        return self._first(lambda client: client.referrers(str(digest)))
+    def referrers(self, digest: Digest, *, strict: bool = False) -> bytes | None:
+        """The index of what refers to a manifest, where a place offers that question.
+
+        ``strict``: a place that fails does not pass for one that does not offer it.
+        """
+        return self._first(lambda client: client.referrers(str(digest), strict=strict))
 
     def check(self, digests: Iterable[str]) -> None:
         """Refuse blobs that are not there, without pulling them. Raises ``image-not-found`` (2)."""

@@ -84,7 +84,7 @@ def test_parts_are_reproducible_and_what_differs_is_named(asked: Request, tmp_pa
     assert [line.partition(":")[0] for line in found.differences] == ["docs/UPGRADE.md"]
 
 
-def test_parts_stand_in_for_the_one_file_and_give_their_blobs_to_the_next_build(asked: Request) -> None:
+def test_parts_stand_in_for_the_one_file_and_give_their_members_to_the_next_build(asked: Request) -> None:
     make(replace(asked, part_size=PART))
     again = make(asked)
     assert [path.name for path in again.kit.glob("*.bundle.tar.zst*")] == [again.bundle.name]
@@ -92,7 +92,7 @@ def test_parts_stand_in_for_the_one_file_and_give_their_blobs_to_the_next_build(
     cut = make(replace(asked, part_size=PART))
     with Reuse([cut.bundle]) as reuse:
         found = {name for name, member in cut.assembly.release.members() if name in reuse._bundles[0].places}
-    assert found == {name for name in cut.assembly.parts if name.startswith("blobs/")}
+    assert found == set(cut.assembly.parts)
 
 
 def test_an_interrupted_build_in_parts_leaves_all_its_parts_for_the_next(
@@ -104,7 +104,7 @@ def test_an_interrupted_build_in_parts_leaves_all_its_parts_for_the_next(
 
     def find(self: Reuse, *arguments: object) -> Earlier | None:
         nonlocal count
-        count += 1
+        count += str(arguments[0]).startswith("blobs/")
         if count == 8:
             raise KeyboardInterrupt
         return members(self, *arguments)  # type: ignore[arg-type]
