@@ -226,14 +226,20 @@ def verify(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="a bundle, or the media folder")],
     trust_root: Annotated[Path | None, typer.Option("--trust", metavar="ROOT.JSON")] = None,
     key: Annotated[Path | None, typer.Option("--key", metavar="PUB")] = None,
+    have: Annotated[
+        list[Path] | None,
+        typer.Option("--have", metavar="BUNDLE", help="what a delta builds on, or a receipt; repeatable"),
+    ] = None,
+    store: media_verbs.Store = None,
 ) -> None:
     """Check every byte and every signature."""
     talk: Talk = context.obj
+    held = media_verbs.held_by(have, store, None, talk)
     policy = policy_of(trust_root, key)
     now = datetime.now(UTC)
     if notice := policy.expiry_notice(now):
         talk.warn(notice)
-    found = verify_media(file, policy, talk, demands_program=trust_root is not None, now=now)
+    found = verify_media(file, policy, talk, demands_program=trust_root is not None, now=now, have=held)
     talk.result(found.table(), found.as_json())
 
 

@@ -37,9 +37,10 @@ def kit_name(product: str, version: str) -> str:
     return f"{product}-v{version}"
 
 
-def bundle_name(release: Release) -> str:
-    """The bundle's file name."""
-    return f"{release.product}-{release.version}-{release.platform.replace('/', '-')}{BUNDLE}"
+def bundle_name(release: Release, *, delta: bool = False) -> str:
+    """The bundle's file name; a delta has another than the whole, so that nobody takes one for the other."""
+    name = f"{release.product}-{release.version}-{release.platform.replace('/', '-')}"
+    return f"{name}{'.delta' if delta else ''}{BUNDLE}"
 
 
 @contextmanager
@@ -220,6 +221,30 @@ def readme_of_parts(text: str, bundle: str, count: int) -> str:
         f"      the file {bundle} (cat {bundle}.[0-9]* > {bundle}):\n",
         1,
     )
+
+
+def readme_of_delta(release: Release, names: Sequence[str], since: Sequence[str]) -> str:
+    """The operator's page for a delta whose files are ``names``. Pure."""
+    title = f"{release.product} {release.version}, as a delta"
+    lines = [
+        title,
+        "=" * len(title),
+        "",
+        "This folder holds only what is new. It is for a host that runs one of these already:",
+        "",
+        *(f"    {label}" for label in since),
+        "",
+        f"On such a host, with this folder as it is ({names[0]}{' and its further parts' if names[1:] else ''}):",
+        "",
+        "    sealift install .",
+        "",
+        "It says at once if the host lacks something; then, and for a first installation, bring the whole release.",
+        "`--dry-run` shows every step and does none. To look, and to go back: sealift status, sealift rollback.",
+        "",
+        "    sha256sum -c SHA256SUMS        finds damage on the way; proves nothing about who made it",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def sums(folder: Path, known: Mapping[str, str]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,23 +13,53 @@ from installer.bundle.parts import PartsNote, check_part, part_name, split_name
 from installer.errors import SealiftError
 from installer.talk import Table, Talk
 
+if TYPE_CHECKING:
+    from bundler.holdings import Holdings
+
 PartSize = Annotated[
     str | None, typer.Option("--part-size", metavar="SIZE", help="such as 700MB, fat32, dvd, blu-ray; else one file")
 ]
+Since = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--since",
+        metavar="BUNDLE",
+        help="a delta for sites that run this older release, or sent this receipt; repeatable",
+    ),
+]
+Store = Annotated[
+    Path | None, typer.Option("--store", metavar="DIR", help="a folder of the bundles that receipts name")
+]
+SiteKey = Annotated[
+    str | None, typer.Option("--site-key", metavar="KEY", help="whose key receipts must be signed by; a folder of them")
+]
+
+
+def held_by(paths: Sequence[Path] | None, store: Path | None, site_key: str | None, talk: Talk) -> tuple[Holdings, ...]:
+    """What the bundles and receipts that were named tell of."""
+    from bundler.since import Sites, read_since
+    from bundler.stock import Stock
+
+    stock = Stock.read(store, talk.warn) if store else None
+    return read_since(paths or (), stock, Sites.read(site_key) if site_key else None, talk)
 
 
 def pack(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="a bundle, its first part, or the media folder")],
     part_size: PartSize = None,
+    since: Since = None,
+    store: Store = None,
+    site_key: SiteKey = None,
     output: Annotated[Path, typer.Option("--output", metavar="DIR")] = Path("dist"),
 ) -> None:
-    """Pack a signed release otherwise, without any key: in parts, or joined again, with what signed it beside."""
+    """Pack a signed release otherwise, without any key: as a delta, in parts, or joined again, with what signed it."""
     from bundler.pack import pack as make_packing
     from bundler.parts import parse_size
 
     talk: Talk = context.obj
-    made = make_packing(file, output, parse_size(part_size) if part_size else None, talk)
+    held = held_by(since, store, site_key, talk)
+    made = make_packing(file, output, parse_size(part_size) if part_size else None, talk, held)
     talk.result(made.table(), made.as_json())
 
 

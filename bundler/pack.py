@@ -1,32 +1,37 @@
 """``bundle pack``: another packing of a signed release, without any key: the same ``release.json``, the same content.
 
-Signatures that lie beside the bundle are folded in. What is copied is compared with the list in ``release.json``; who
+In parts, joined again, or as a delta for sites that hold something already. Signatures that lie beside the bundle are
+folded in. What is copied is compared with the list in ``release.json``; who
 signed that list is not this verb's business, but that of whoever installs it.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from bundler import kit as media
+from bundler.copying import Source, copy
+from bundler.delta import Made, make_delta
 from bundler.durable import write_new
+from bundler.holdings import Holdings
 from bundler.parts import Parts, refuse_too_many
-from bundler.write import Progress, carry
-from installer.bundle.archive import PACKING_MEMBER, RELEASE_MEMBER, ArchiveWriter, BundleReader, locate_bundle
-from installer.bundle.beside import PROGRAM_SIGNATURE, read_countersignatures
+from bundler.write import Progress
+from installer.bundle.archive import ArchiveWriter, BundleReader, locate_bundle
+from installer.bundle.beside import PROGRAM_PATH, PROGRAM_SIGNATURE, read_countersignatures
 from installer.bundle.digest import Digest
-from installer.bundle.lanes import Lanes
-from installer.bundle.packing import Packing
+from installer.bundle.packing import Delta, Packing, read_packing
 from installer.bundle.parts import PARTS_FILE
-from installer.bundle.release import File, Release
-from installer.bundle.roots import root_member
+from installer.bundle.release import Release
 from installer.bundle.signature import MAX_SIGNATURES, parse_signature
 from installer.durable import sync_folder
 from installer.errors import SealiftError
 from installer.talk import Table, Talk, size
+
+_SCRATCH: Final = "patches"
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Packed:
     size: int
     parts: int
     signatures: tuple[str, ...]
+    delta: Delta | None = None
 
     def as_json(self) -> dict[str, object]:
         """As ``build`` tells it, with the number of parts."""
@@ -52,6 +58,7 @@ class Packed:
             "product": self.release.product,
             "version": self.release.version,
             "signatures": list(self.signatures),
+            "since": list(self.delta.since) if self.delta else [],
         }
 
     def table(self) -> Table:
@@ -62,39 +69,70 @@ class Packed:
             ("bundle", what),
             ("release", f"{self.release.product} {self.release.version}, {self.release.platform}"),
             ("digest", str(self.digest)),
+            *(("only for sites with", label) for label in (self.delta.since if self.delta else ())),
             *(("signature", name) for name in self.signatures),
             ("not checked", "who signed: bundle verify"),
         ]
         return Table(("", ""), tuple(rows))
 
 
-def pack(file: Path, output: Path, part_size: int | None, talk: Talk) -> Packed:
+def pack(file: Path, output: Path, part_size: int | None, talk: Talk, since: Sequence[Holdings] = ()) -> Packed:
     """Make the media folder of ``file`` again below ``output``, in parts of ``part_size`` bytes or as one file.
 
-    Raises ``output-exists`` (2) over another release or over ``file`` itself, ``bad-option`` (2) for more than 999
-    parts, and what reading the bundle raises; nothing is left under a final name unless all went well.
+    With ``since``, a delta for sites that hold what one of them says. Raises ``output-exists`` (2) over another release
+    or over ``file`` itself, ``bad-option`` (2) for more than 999 parts or where nothing is in common, ``incomplete``
+    (4) for a delta out of a delta, and what reading the bundle raises; nothing is left under a final name unless all
+    went well.
     """
     bundle = locate_bundle(file)
     with BundleReader(bundle) as reader:
         head = reader.head
         release = Release.parse(head.release)
+        packing = read_packing(head.packing, release)
         name = media.kit_name(release.product, release.version)
         target = output / name
         if target.exists() and target.samefile(bundle.parent):
             raise SealiftError("output-exists", f"{target} is what shall be packed", hint="choose another --output")
         media.refuse_other_release(target, head.release)
-        refuse_too_many(reader.size, part_size)
+        _refuse_since(bundle, packing, release, since)
+        refuse_too_many(0 if since else reader.size, part_size)
         signatures = fold(head.signatures, head.release, bundle, talk)
         with media.partial_kit(output, name) as folder:
             media.remove_leftover(folder)
-            out = Parts(folder, media.bundle_name(release), part_size)
+            made = _delta(bundle, release, since, folder, talk) if since else None
+            source = Source(reader, release, packing, made)
+            out = Parts(folder, media.bundle_name(release, delta=source.delta is not None), part_size)
             with out, talk.progress(f"packing {bundle.name}", reader.size) as meter:
-                _copy(reader, release, signatures, ArchiveWriter(out), Progress(meter.advance))
+                copy(source, signatures, ArchiveWriter(out), Progress(meter.advance))
                 out.finish()
-            made = _complete(folder, bundle.parent, out, signatures)
+            shutil.rmtree(folder / _SCRATCH, ignore_errors=True)
+            names = _complete(folder, source, out, signatures)
             media.publish(folder, target)
-    first = target / made[0]
-    return Packed(target, first, release, Digest.of(head.release), out.size, len(made), tuple(sorted(signatures)))
+    digest, parts = Digest.of(head.release), len(names)
+    return Packed(target, target / names[0], release, digest, out.size, parts, tuple(sorted(signatures)), source.delta)
+
+
+def _refuse_since(bundle: Path, packing: Packing | Delta, release: Release, since: Sequence[Holdings]) -> None:
+    if since and isinstance(packing, Delta):
+        raise SealiftError(
+            "incomplete", f"{bundle.name} is a delta itself, so it does not hold all", hint="pack the whole bundle"
+        )
+    for one in since:
+        if one.digests.isdisjoint(member.digest for _, member in release.members()):
+            raise SealiftError(
+                "bad-option",
+                f"{one.label} has nothing in common with {release.product} {release.version}",
+                hint="--since names what sites of this product hold: an older bundle of it",
+            )
+
+
+def _delta(bundle: Path, release: Release, since: Sequence[Holdings], folder: Path, talk: Talk) -> Made | None:
+    scratch = folder / _SCRATCH
+    scratch.mkdir()
+    made = make_delta(bundle, release, since, scratch, talk)
+    if made is None:
+        talk.warn("nothing can be left out for these sites: this is the whole release")
+    return made
 
 
 def fold(inside: Mapping[str, bytes], raw: bytes, bundle: Path, talk: Talk) -> dict[str, bytes]:
@@ -118,41 +156,24 @@ def fold(inside: Mapping[str, bytes], raw: bytes, bundle: Path, talk: Talk) -> d
     return taken
 
 
-def _copy(
-    reader: BundleReader, release: Release, signatures: Mapping[str, bytes], archive: ArchiveWriter, done: Progress
-) -> None:
-    """All members, each compared with the list; frames go over as they are."""
-    head = {RELEASE_MEMBER: reader.head.release, **dict(sorted(signatures.items()))}
-    head |= dict(sorted((root_member(number), raw) for number, raw in reader.head.roots.items()))
-    head[PACKING_MEMBER] = Packing().to_bytes()
-    for name, data in head.items():
-        archive.member(name, len(data), [data])
-    with Lanes() as lanes:
-        for name, member in release.members():
-            header = reader.next_header()
-            mode = int(member.mode, 8) if isinstance(member, File) else 0o644
-            if header is None or (header.name, header.size, header.mode) != (name, member.size, mode):
-                raise SealiftError(
-                    "member-missing",
-                    f"{reader.path.name} does not hold {name} where its list says",
-                    hint="pack from another copy; bundle verify says what is wrong with this one",
-                )
-            carry(archive, name, member, reader.frames(member.size), lanes, done)
-        if reader.next_header() is None:
-            reader.finish()
-    archive.close()
+def _complete(folder: Path, source: Source, out: Parts, signatures: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Add what stands beside the bundle; the names of its parts.
 
-
-def _complete(folder: Path, source: Path, out: Parts, signatures: Mapping[str, bytes]) -> tuple[str, ...]:
-    """Add what stands beside the bundle; the names of its parts."""
+    A delta that leaves the site's program out comes without ``install`` too: the host has it.
+    """
     made, note = out.names, out.note()
     if note is not None:
         write_new(folder / PARTS_FILE, note.to_bytes())
     (folder / "signatures").mkdir()
     for name, data in signatures.items():
         write_new(folder / name, data)
-    for path in _beside(source):
-        if path.name == media.README and note is not None:
+    delta = source.delta
+    for path in _beside(source.reader.path.parent):
+        if path.name == media.README and delta is not None:
+            write_new(folder / path.name, media.readme_of_delta(source.release, made, delta.since).encode())
+        elif delta is not None and PROGRAM_PATH in delta.absent:
+            continue
+        elif path.name == media.README and note is not None:
             text = path.read_text(encoding="utf-8", errors="replace")
             write_new(folder / path.name, media.readme_of_parts(text, note.bundle, len(made)).encode())
         else:

@@ -24,6 +24,7 @@ from bundler.assemble import Part
 from bundler.collect.content import Bytes, FileContent, Slice
 from installer.bundle.archive import BundleReader
 from installer.bundle.frames import FRAME_DATA, LEVEL, Frame
+from installer.bundle.packing import read_packing
 from installer.bundle.release import Descriptor, File, Release
 from installer.errors import SealiftError
 
@@ -41,7 +42,7 @@ def mark_encoder(descriptor: int) -> None:
 
 @dataclass
 class Earlier:
-    """A bundle, whole or cut short, and where the header of each member stands in it, by its name."""
+    """A bundle, whole or cut short, and where the header of each member stands in it that it carries, by name."""
 
     reader: BundleReader
     places: dict[str, tuple[int, File | Descriptor]]
@@ -124,15 +125,16 @@ class Reuse:
 
 
 def _places(reader: BundleReader) -> dict[str, tuple[int, File | Descriptor]]:
-    """By the seek table at the end; by walking through a file that has none. Raises ``release-…`` errors."""
-    members = list(Release.parse(reader.head.release).members())
+    """By the seek table at the end; by walking through a file that has none. Raises ``release-…``, ``packing-…``."""
+    release = Release.parse(reader.head.release)
+    members = read_packing(reader.head.packing, release).carried(release)
     starts = _starts(reader)
     if starts is None:
         return _walked(reader, dict(members))
     places: dict[str, tuple[int, File | Descriptor]] = {}
     number = starts.get(reader.position)
     order = list(starts)
-    for name, member in members:
+    for name, member in members.items():
         if number is None or number >= len(order):
             break
         places[name] = (order[number], member)

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Final
 
+from bundler.holdings import Holdings, OldBytes
 from bundler.kit import PROGRAM
 from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.beside import (
@@ -22,12 +24,14 @@ from installer.bundle.beside import (
 )
 from installer.bundle.digest import Digest
 from installer.bundle.keyless import OF_STRANGERS
+from installer.bundle.packing import Delta, Packing, read_packing
 from installer.bundle.release import Release
 from installer.bundle.signature import parse_signature
 from installer.bundle.subject import claim_of, claimed_signer
 from installer.bundle.trust import TrustPolicy
 from installer.bundle.verify import VerifiedRelease, check_content
 from installer.errors import SealiftError
+from installer.patching.rebuild import Rebuilder
 from installer.talk import Table, Talk, size
 
 CHECKED: Final = ("signatures", "release.json", "files", "images", "archive")
@@ -75,28 +79,62 @@ class Verification:
 
 
 def verify_media(
-    path: Path, policy: TrustPolicy, talk: Talk, *, demands_program: bool = False, now: datetime | None = None
+    path: Path,
+    policy: TrustPolicy,
+    talk: Talk,
+    *,
+    demands_program: bool = False,
+    now: datetime | None = None,
+    have: Sequence[Holdings] = (),
 ) -> Verification:
     """Check every byte of a bundle, and of the program beside it when ``path`` is the media folder.
 
     ``demands_program``: the policy says who may sign the program, so it must be signed by them. A policy of one key
     says so only of releases: where that key has not signed the program, this is reported as not checked.
+    A delta is checked with what ``have`` holds: what it leaves out is looked up there, what it patches is rebuilt.
     Raises what :mod:`installer.bundle.verify` raises; ``digest-mismatch`` (4) for another program.
     """
     bundle = locate_bundle(path)
-    with BundleReader(bundle) as reader:
+    with BundleReader(bundle) as reader, OldBytes(place for one in have for place in one.bundles) as old:
         verified, passed_over = verify_with_countersignatures(reader, policy, bundle, now=now)
+        held = frozenset[str]().union(*(one.digests for one in have))
         with talk.progress(f"checking {reader.path.name}", reader.size) as meter:
-            check_content(reader, verified, progress=meter.advance)
+            rebuild = Rebuilder(old, Path(gettempdir()))
+            check_content(reader, verified, progress=meter.advance, have=held, rebuild=rebuild)
+        elsewhere = _left_out(read_packing(reader.head.packing, verified.release), verified.release, old)
     program = bundle.parent / PROGRAM
     if not program.exists():
-        return Verification(verified, CHECKED, (), passed_over)
+        return Verification(verified, CHECKED, elsewhere, passed_over)
     if not path.is_dir():
-        return Verification(verified, CHECKED, (BESIDE,), passed_over)
+        return Verification(verified, CHECKED, (*elsewhere, BESIDE), passed_over)
     _check_program(program, verified.release)
     signed, more = _program_is_signed(program, verified.policy, demands_program)
     checked = (*CHECKED, BESIDE, *((SIGNED_PROGRAM,) if signed else ()))
-    return Verification(verified, checked, () if signed else (SIGNED_PROGRAM,), (*passed_over, *more))
+    not_checked = (*elsewhere, *(() if signed else (SIGNED_PROGRAM,)))
+    return Verification(verified, checked, not_checked, (*passed_over, *more))
+
+
+def _left_out(packing: Packing | Delta, release: Release, old: OldBytes) -> tuple[str, ...]:
+    """Check what a delta leaves out where its bytes are at hand; what was not. Raises ``digest-mismatch`` (4)."""
+    if not isinstance(packing, Delta):
+        return ()
+    unread = 0
+    for name, member in packing.left_out(release).items():
+        if name not in packing.absent:
+            continue
+        hasher, found = hashlib.sha256(), False
+        for chunk in old.same(name, member):
+            hasher.update(chunk)
+            found = True
+        if not found and member.size:
+            unread += 1
+        elif f"sha256:{hasher.hexdigest()}" != member.digest:
+            raise SealiftError(
+                "digest-mismatch",
+                f"{name} is damaged in the bundle that this delta builds on",
+                hint="verify that bundle, and take another copy of it",
+            )
+    return (f"{unread} members that sites are said to hold",) if unread else ()
 
 
 def _program_is_signed(program: Path, policy: TrustPolicy, demanded: bool) -> tuple[bool, tuple[PassedOver, ...]]:
@@ -140,6 +178,8 @@ def inspect_media(
         head, file_size = reader.head, reader.size
         verified = None if policy is None else verify_with_countersignatures(reader, policy, bundle, now=now)[0]
     release = Release.parse(head.release) if verified is None else verified.release
+    packing = read_packing(head.packing, release)
+    carrying = _carrying(packing, release)
     claims = {name: parse_signature(raw, name) for name, raw in sorted(head.signatures.items())}
     trusted = verified.signers if verified is not None else ()
     value: dict[str, object] = {
@@ -148,6 +188,7 @@ def inspect_media(
         "size": file_size,
         "signatures": [{"name": name, **claimed_signer(sign)} for name, sign in claims.items()],
         "signatures_hold": verified is not None,
+        "packing": packing.model_dump(mode="json"),
         "signers": [signer.as_json() for signer in trusted],
         "release": release.model_dump(mode="json"),
     }
@@ -156,6 +197,7 @@ def inspect_media(
         ("digest", str(Digest.of(head.release))),
         ("created", f"{release.created} (a claim)"),
         ("file", size(file_size)),
+        *carrying,
         *(("signed by", signer.line()) for signer in trusted),
         *(
             ("claims to be signed by", f"{claim_of(sign)} in {name}")
@@ -178,6 +220,20 @@ def inspect_media(
     if verified is not None:
         title = f"signatures hold, by {verified.policy_origin}; the content is NOT checked: bundle verify does"
     return Table(("", ""), tuple(rows), title), value
+
+
+def _carrying(packing: Packing | Delta, release: Release) -> list[tuple[str, str]]:
+    """How a bundle carries its release, for people."""
+    if not isinstance(packing, Delta):
+        return []
+    gone, carried = packing.left_out(release), packing.carried(release)
+    patched = {patch.target: patch for patch in packing.patches}
+    return [
+        *(("a delta for sites with", label) for label in packing.since),
+        ("carries", f"{len(carried)} members whole, {size(sum(member.size for member in carried.values()))}"),
+        ("leaves out", f"{len(packing.absent)} members, {size(sum(gone[name].size for name in packing.absent))}"),
+        ("patches", f"{len(patched)} layers with {size(sum(patch.size for patch in packing.patches))}"),
+    ]
 
 
 def contents(release: Release, parts: Sequence[tuple[str, int]]) -> Table:

@@ -169,7 +169,7 @@ def verify(
     for item in media.passed_over:
         (talk.say if item.is_by_a_stranger else talk.warn)(item.line())
     with talk.progress("verify", media.size) as meter:
-        media.read([], progress=meter.advance)
+        media.read([], progress=meter.advance, have=())
     findings = (*clock.findings(), *root_findings(policy, clock), *date_findings(media.release, policy))
     for finding in findings:
         talk.warn(f"{finding.message} ({finding.hint})")

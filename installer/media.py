@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -14,10 +14,11 @@ from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.beside import PassedOver, verify_with_countersignatures
 from installer.bundle.content import Sink, Writer
 from installer.bundle.digest import Digest
+from installer.bundle.packing import Delta, Packing, read_packing
 from installer.bundle.parts import Ask
 from installer.bundle.release import Descriptor, File, Release
 from installer.bundle.trust import TrustPolicy
-from installer.bundle.verify import Now, Progress, VerifiedRelease, check_content
+from installer.bundle.verify import Now, Progress, Rebuild, VerifiedRelease, check_content
 from installer.durable import make_folder, sync_folder
 from installer.errors import SealiftError
 
@@ -30,7 +31,7 @@ class Media:
     """A bundle whose signature holds. ``files`` are its templates and documents, checked against the signed list.
 
     ``passed_over`` are files in ``signatures/`` beside it that did not count; ``roots`` are those it
-    carries, raw; ``ask`` brings discs with further parts.
+    carries, raw; ``ask`` brings discs with further parts; ``packing`` says how the bundle carries the content.
     """
 
     bundle: Path
@@ -40,22 +41,35 @@ class Media:
     passed_over: tuple[PassedOver, ...] = ()
     roots: Mapping[int, bytes] = field(default_factory=dict)
     ask: Ask | None = None
+    packing: Packing | Delta = field(default_factory=Packing)
 
     @property
     def release(self) -> Release:
         return self.verified.release
 
-    def read(self, sinks: Sequence[Sink], *, progress: Progress, quick: bool = False) -> tuple[str, ...]:
+    def read(
+        self,
+        sinks: Sequence[Sink],
+        *,
+        progress: Progress,
+        quick: bool = False,
+        have: Collection[str] | None = None,
+        rebuild: Rebuild | None = None,
+    ) -> tuple[str, ...]:
         """Read the content once into ``sinks``, which stay open; names of members that were not checked.
 
-        The head is verified again by identity: a bundle that was swapped meanwhile is ``media-changed`` (4).
+        The head is verified again by identity: a bundle that was swapped meanwhile is ``media-changed`` (4). Of a
+        delta, ``have`` and ``rebuild`` are as for :func:`check_content`.
         """
         with BundleReader(self.bundle, self.ask) as reader:
-            if Digest.of(reader.head.release) != self.verified.digest:
+            swapped = reader.head.packing != self.packing.to_bytes()
+            if swapped or Digest.of(reader.head.release) != self.verified.digest:
                 raise SealiftError(
                     "media-changed", f"{self.bundle} is not what it was a moment ago", hint="start again"
                 )
-            return check_content(reader, self.verified, sinks, progress=progress, quick=quick)
+            return check_content(
+                reader, self.verified, sinks, progress=progress, quick=quick, have=have, rebuild=rebuild
+            )
 
 
 def open_media(path: Path, policy: TrustPolicy, *, now: Now = None, ask: Ask | None = None) -> Media:
@@ -69,8 +83,9 @@ def open_media(path: Path, policy: TrustPolicy, *, now: Now = None, ask: Ask | N
                 "too-large", "templates and documents are larger than 64 MiB", hint="the builder must slim them"
             )
         sink = _InMemory()
-        check_content(reader, verified, [sink], quick=True)
-        return Media(bundle, verified, sink.files, reader.size, passed_over, reader.head.roots, ask)
+        check_content(reader, verified, [sink], quick=True, have=None)
+        packing = read_packing(reader.head.packing, verified.release)
+        return Media(bundle, verified, sink.files, reader.size, passed_over, reader.head.roots, ask, packing)
 
 
 def _is_kept(member: File | Descriptor) -> bool:

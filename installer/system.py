@@ -6,7 +6,8 @@ import functools
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -18,6 +19,7 @@ from installer.program.carried import argv_of
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "DOCKER_CONFIG")
 _FOLDERS = frozenset({"HOME", "TMPDIR", "DOCKER_CONFIG"})
+_PACKAGES = Path(__file__).resolve().parents[1]
 _USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -54,6 +56,43 @@ def become(argv: tuple[str, ...]) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(argv[0], argv, os.environ)  # noqa: S606
+
+
+@contextmanager
+def confined_worker(spool: int) -> Iterator[subprocess.Popen[bytes]]:
+    """The process of :mod:`installer.patching.worker`, with three pipes and the descriptor ``spool`` as its fourth.
+
+    It inherits nothing else, and is gone at the end of the block.
+    """
+    code = (
+        f"import sys; sys.path.insert(0, {str(_PACKAGES)!r}); from installer.patching.worker import main; main({spool})"
+    )
+    process = subprocess.Popen(
+        (*_interpreter(), "-IB", "-X", "utf8", "-c", code),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=(spool,),
+        env={},
+        cwd="/",
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            with suppress(OSError):
+                pipe.close()  # type: ignore[union-attr]
+        process.wait()
+
+
+def _interpreter() -> tuple[str, ...]:
+    """What starts this Python again; the site program's own one needs its own loader."""
+    if sys.executable:
+        return (sys.executable,)
+    home, python = Path(sys.prefix), str(Path(sys.prefix) / "bin/python3.11")
+    loader = str(home / "glibc/ld-linux-x86-64.so.2")
+    return (loader, "--inhibit-cache", "--argv0", python, "--library-path", str(home / "glibc"), python)
 
 
 def run(command: Command, *, stdin: bytes | None = None, check: bool = True) -> Finished:

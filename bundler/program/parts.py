@@ -12,6 +12,7 @@ PYTHON_HOME: Final = "lib/python3.11"
 PACKAGES_HOME: Final = "lib/python3/dist-packages"  # where Debian's Python looks by itself
 
 DISTRIBUTIONS: Final = (
+    "backports-zstd",
     "bcrypt",
     "cryptography",
     "docker",

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
 """Check a sealift bundle without any program of sealift: Python's standard library, `zstd` and `openssl` do.
-
     python3 verify_bundle.py --key release.pub lan-chat-2.1.0-linux-amd64.bundle.tar.zst
-Written from installer/bundle/FORMAT.md alone. The file is read once; a frame (8 MiB at most) and the head are held.
-Nothing is extracted, and nothing out of the file is printed before the signatures held. The first refusal wins.
-Exit: 0 good, 2 usage, 3 malformed, 4 corrupt, 5 untrusted, 6 another product.
+Written from installer/bundle/FORMAT.md alone. The file is read once; a frame (8 MiB at most) and the head are held;
+nothing is extracted, nothing out of the file is printed before the signatures held. The first refusal wins.
+Exit: 0 good, 2 usage, 3 malformed, 4 corrupt or incomplete (any delta), 5 untrusted, 6 another product.
 """
 
 import argparse
@@ -14,6 +13,7 @@ import hashlib
 import json
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -21,11 +21,8 @@ import unicodedata
 from pathlib import Path
 
 BLANK, LAYOUT = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0", ["oci-layout", "index.json"]
+Refused = type("Refused", (Exception,), {"__doc__": "Exit code, and why the bundle is refused."})
 NAMES = {0: "GOOD", 3: "REFUSED, malformed", 4: "REFUSED, corrupt", 5: "REFUSED, untrusted", 6: "REFUSED, incompatible"}
-
-
-class Refused(Exception):
-    """Exit code, and why the bundle is refused."""
 
 
 def demand(condition, code, text):
@@ -33,9 +30,7 @@ def demand(condition, code, text):
         raise Refused(code, text)
 
 
-class Frames:
-    """The file as a row of zstd frames. Each is measured by its block headers (RFC 8878, 3.1.1) before zstd sees it."""
-
+class Frames:  # the file as a row of zstd frames, each measured by its block headers (RFC 8878) before zstd sees it
     def __init__(self, file):
         self.file, self.seen = file, []
 
@@ -44,8 +39,7 @@ class Frames:
         demand(len(data) == count, 4, f"the file ends inside frame {len(self.seen) + 1}")
         return data
 
-    def next(self, size):
-        """The content of the next frame, which must declare exactly this size and unpack to it."""
+    def next(self, size):  # the content of the next frame, which must declare exactly this size and unpack to it
         raw, number, inside, blocks, last = bytearray(self.take(5)), f"frame {len(self.seen) + 1}", 0, 0, 0
         demand(raw[:4] == b"\x28\xb5\x2f\xfd", 3, f"no zstd frame where {number} must begin")
         demand(not raw[4] & 31 and raw[4] & 224, 3, f"{number} has a dictionary, checksum, reserved bit, or no size")
@@ -57,8 +51,7 @@ class Frames:
         declared = int.from_bytes(raw[-width:], "little") + 256 * (width == 2)
         demand(declared == size, 3, f"{number} declares {declared} bytes where {size} belong")
         while not last:
-            block = self.take(3)
-            value = int.from_bytes(block, "little")
+            value = int.from_bytes(block := self.take(3), "little")
             last, kind, length = value & 1, value >> 1 & 3, value >> 3
             demand(kind < 3 and length <= 2**17, 3, f"{number} has a block of no known kind or size")
             inside, blocks = inside + (length if kind < 2 else 0), blocks + 1
@@ -73,8 +66,7 @@ class Frames:
         self.seen.append((len(raw), size))
         return data
 
-    def member(self, size):
-        """The content of a member: frames of 8 MiB, the last one filled with zeros to a multiple of 512."""
+    def member(self, size):  # its content: frames of 8 MiB, the last one filled with zeros to a multiple of 512
         whole = -(-size // 512) * 512
         for at in range(0, whole, 2**23):
             data = self.next(min(2**23, whole - at))
@@ -82,16 +74,14 @@ class Frames:
             demand(not any(data[size - at :]), 3, "the padding of a member is not zero")
 
 
-def header(name, size, mode):
-    """The one tar header that a member of this name, size and mode may have."""
+def header(name, size, mode):  # the one tar header that a member of this name, size and mode may have
     octal = b"%011o\0" % size if size < 2**33 else b"\x80" + size.to_bytes(11, "big")
     front = name.encode("ascii").ljust(100, b"\0") + b"%07o\0" % mode + b"0000000\0" * 2 + octal + b"00000000000\0"
     back = b"0" + bytes(100) + b"ustar  \0" + bytes(247)
     return front + b"%06o\0 " % (sum(front) + 8 * 32 + sum(back)) + back
 
 
-def load_key(path):
-    """DER of a P-256 SubjectPublicKeyInfo, uncompressed: one spelling for each key, so that distinct keys count."""
+def load_key(path):  # DER of a P-256 SubjectPublicKeyInfo, uncompressed: one spelling each, so that distinct keys count
     command = ["openssl", "pkey", "-pubin", "-in", str(path), "-outform", "DER"]
     der = subprocess.run(command, capture_output=True, check=False).stdout
     if len(der) != 91 or not der.startswith(bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004")):
@@ -100,18 +90,16 @@ def load_key(path):
 
 
 def openssl_verifies(der, signature, message):
-    if signature[:1] != b"0" or len(signature) != 2 + signature[1]:  # openssl lets bytes after the DER pass
-        return False
+    whole = signature[:1] == b"0" and len(signature) == 2 + signature[1]  # openssl lets bytes after the DER pass
     with tempfile.TemporaryDirectory() as folder:
         key, proof = Path(folder, "key"), Path(folder, "proof")
         key.write_text(f"-----BEGIN PUBLIC KEY-----\n{base64.encodebytes(der).decode()}-----END PUBLIC KEY-----\n")
         proof.write_bytes(signature)
         command = ["openssl", "dgst", "-sha256", "-verify", key, "-signature", proof]
-        return subprocess.run(command, input=message, capture_output=True, check=False).returncode == 0
+        return whole and subprocess.run(command, input=message, capture_output=True, check=False).returncode == 0
 
 
-def signers(raw, files, keys, threshold):
-    """The given keys whose signature over the raw bytes of release.json holds, and what was not judged."""
+def signers(raw, files, keys, threshold):  # the given keys whose signature over raw holds, and what was not judged
     demand(files, 5, "it is not signed")
     claims = [json.loads(s.decode(), object_pairs_hook=lambda p: len(dict(p)) == len(p) and dict(p)) for s in files]
     demand(all(fits(claim, SIGNATURE) for claim in claims), 3, "a signature says more or other than it may")
@@ -166,7 +154,14 @@ RELEASE.update(minimum_root_version=range(1, 2**53), strategy="blue-green|rollin
 RELEASE.update(edge=dict.fromkeys(["haproxy", "registry"], (None, NAME)), services=[NAME, SERVICE])
 RELEASE.update(requires=dict.fromkeys(["upgrade_from", "installer"], RANGE), inputs=[INPUT_NAME, INPUT])
 HEAD = r"packing\.json|signatures/[a-z0-9][a-z0-9._-]{0,60}\.sigstore\.json|trust/[1-9][0-9]{0,8}\.root\.json"
-CAPS = {"r": (2**23, 1), "s": (2**16, 32), "t": (2**19, 64), "p": (2**16, 1)}
+EIGHT, CAPS = range(2**33 + 1), {"r": (2**23, 1), "s": (2**16, 32), "t": (2**19, 64), "p": (2**22, 1)}
+LIB, GZIP = "[0-9][0-9A-Za-z.+-]{0,31}", {"kind": "gzip", "header": "([0-9a-f]{2}){10,512}", "level": range(1, 10)}
+ZSTD = {"kind": "zstd", "level": range(1, 20), **dict.fromkeys(["at_once", "checksum", "sized"], (True, False))}
+PATCH = {**dict.fromkeys(["base", "digest", "target"], DIGEST), **dict.fromkeys(["base_unpacked", "unpacked"], EIGHT)}
+PATCH.update(size=range(2**31 + 1), encoding=({"kind": "none"}, {**GZIP, "library": LIB}, {**ZSTD, "library": LIB}))
+FULL = {"type": r"application/vnd\.sealift\.packing\.v1\+json", "kind": "full"}
+DELTA = {**FULL, "type": FULL["type"].replace("v1", "v2"), "kind": "delta", "absent": [PATH], "patches": [PATCH]}
+PACKING = (FULL, {**DELTA, "since": [r"(?=.{1,100}$)[!-~]+( [!-~]+)*"]})
 
 
 def fits(value, rule):
@@ -178,20 +173,18 @@ def fits(value, rule):
         names = {name.rstrip("?"): name for name in rule}
         known = isinstance(value, dict) and value.keys() <= names.keys()
         return known and all(fits(value[k], rule[n]) if k in value else k != n for k, n in names.items())
-    if isinstance(rule, list) and len(rule) == 2:
-        return isinstance(value, dict) and all(fits(k, rule[0]) and fits(value[k], rule[1]) for k in value)
+    if isinstance(rule, list) and isinstance(value, dict):
+        return len(rule) == 2 and all(fits(k, rule[0]) and fits(value[k], rule[1]) for k in value)
     if isinstance(rule, list):
-        return isinstance(value, list) and all(fits(item, rule[0]) for item in value)
+        return isinstance(value, list) and len(rule) == 1 and all(fits(item, rule[0]) for item in value)
     return type(value) is int and value in rule if isinstance(rule, range) else value is rule
 
 
-def signed_members(release):
-    """All members after packing.json, in their order: name, size, mode, sha256. Refuses what patterns cannot see."""
+def signed_members(release):  # in their order: name, size, mode, sha256; refuses what patterns cannot see
     demand(fits(release, RELEASE), 3, "release.json does not keep its schema")
     datetime.date.fromisoformat(release["created"][:10])  # a ValueError where the calendar has no such day
     shown = {sign for one in release["inputs"].values() for sign in one["description"]} - {"\t", "\n"}
-    kinds = set(map(unicodedata.category, shown))
-    demand(not ({"Cc", "Cf", "Zl", "Zp"} & kinds or shown & set(BLANK)), 3, "a text with hidden characters")
+    demand(not {"Cc", "Cf", "Zl", "Zp"} & {*map(unicodedata.category, shown)} | shown & set(BLANK), 3, "hidden signs")
     names, images = [one["path"] for one in release["files"]], [one["name"] for one in release["images"]]
     services, entries = release["services"], release["entry_points"]
     used = [("templates/" + release["deploy"]["compose"], names)] + [(s["image"], images) for s in services.values()]
@@ -220,62 +213,69 @@ def signed_members(release):
     return [(name, *files[name]) for name in order] + [(f"blobs/sha256/{d}", sizes[d], 0o644, d) for d in sorted(kinds)]
 
 
-def read_head(frames):
-    """The members up to packing.json by their names, each within its cap."""
-    demand(re.match(rb"(?s)\x28\xb5\x2f\xfd.", frames.file.peek(5)), 3, "not a bundle: it does not begin as zstd does")
-    head, name = {}, ""
+def followers(packing, release, members):  # what follows it, patches last; how much of the signed list does not
+    delta = json.loads(packing.decode("utf-8"))
+    again = json.dumps(delta, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode("utf-8") + b"\n"
+    demand(again == packing and fits(delta, PACKING), 3, "packing.json is not canonical, or not as it must be")
+    patches, absent, blob = delta.get("patches", []), delta.get("absent", []), "blobs/sha256/"
+    kept = {one["path"] for one in release["files"] if one["role"] in ("template", "doc", "changelog", "layout")}
+    kept |= {blob + one["digest"][7:] for image in release["images"] for one in image["manifests"]}
+    targets = {blob + one["target"][7:] for one in patches}
+    pairs = sorted(one["target"] + one["base"] for one in patches)
+    lists = [delta.get("since", ["-"]), absent, [one["digest"] for one in patches], pairs]
+    demand(all(one == sorted(set(one)) for one in lists) and 0 < len(lists[0]) < 65, 3, "not sorted, or repeated")
+    gone, listed = targets.union(absent), {one[0] for one in members}
+    right = gone <= listed - kept and not targets & set(absent) and all(one["base"] != one["target"] for one in patches)
+    demand(right and (gone or "since" not in delta), 3, "packing.json leaves out what it may not, or nothing")
+    rest = [("patches/" + one["digest"][7:], one["size"], 0o644, one["digest"][7:]) for one in patches]
+    return [one for one in members if one[0] not in gone] + rest, len(gone)
+
+
+def check(file, keys, threshold, product, say):  # all of a bundle, in the order of the page; says a line for each check
+    demand(re.match(rb"(?s)\x28\xb5\x2f\xfd.", file.peek(5)), 3, "not a bundle: it does not begin as zstd does")
+    head, name, frames = {}, "", Frames(file)
     while name != "packing.json":
         last, block = name, frames.next(512)
         name, size = block[:100].split(b"\0")[0].decode("ascii"), int(block[124:135], 8)
         demand(size >= 0 and block == header(name, size, 0o644), 3, "a tar header with more than it needs")
         right = re.fullmatch(HEAD if head else r"release\.json", name) and (name == "packing.json" or name > last)
         demand(right, 3, "a member out of place, repeated, or not sorted")
-        cap, most = CAPS[name[0]]
-        demand(size <= cap and sum(one[0] == name[0] for one in head) < most, 3, "a member too large, or too many")
+        few = sum(one[0] == name[0] for one in head) < CAPS[name[0]][1]
+        demand(few and size <= CAPS[name[0]][0], 3, "a member too large, or too many")
         head[name] = b"".join(frames.member(size))
-    return head
-
-
-def check(file, keys, threshold, product, say):
-    """Check all of a bundle, in the order of the page, and say a line for each check."""
-    head = read_head(frames := Frames(file))
     raw, packing = head.pop("release.json"), head.pop("packing.json")
-    signatures = [data for name, data in head.items() if name[0] == "s"]  # roots are judged by who has one
     say(f"ok  head: release.json of {len(raw)} bytes, {len(head)} signatures and roots, packing.json")
-    say(f"ok  signed by {signers(raw, signatures, keys, threshold)}")
+    say(f"ok  signed by {signers(raw, [data for name, data in head.items() if name[0] == 's'], keys, threshold)}")
     release = json.loads(raw.decode("utf-8"))
     again = json.dumps(release, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode("utf-8") + b"\n"
     demand(again == raw, 3, "release.json is not in its canonical spelling, which leaves no room for repeated keys")
     members = signed_members(release)
     say(f"ok  release.json: canonical, {len(members)} members listed, sha256:{hashlib.sha256(raw).hexdigest()}")
     demand(product in (None, release["product"]), 6, "a release of another product")
-    demand(packing == b'{"kind":"full","type":"application/vnd.sealift.packing.v1+json"}\n', 3, "another packing.json")
-    for name, size, mode, digest in members:
+    carried, gone = followers(packing, release, members)
+    for name, size, mode, digest in carried:
         demand(frames.next(512) == header(name, size, mode), 3, f"not the header that {name} must have")
         running = hashlib.sha256()
         for piece in frames.member(size):
             running.update(piece)
         demand(running.hexdigest() == digest, 4, f"{name} is not what was signed")
         say(f"ok  {name}: {size} bytes" + ("" if name.endswith(digest) else f", sha256:{digest}"))
-    demand(not any(frames.next(1024)), 3, "a member that the signed list does not name")
-    table = b"".join(number.to_bytes(4, "little") for pair in frames.seen for number in pair)
-    table += len(frames.seen).to_bytes(4, "little") + b"\0" + bytes.fromhex("b1ea928f")
-    table = bytes.fromhex("5e2a4d18") + len(table).to_bytes(4, "little") + table
+    demand(not any(frames.next(1024)), 3, "a member that nobody has named")
+    numbers = [number for pair in frames.seen for number in pair] + [len(frames.seen)]
+    table = struct.pack(f"<II{len(numbers)}IBI", 0x184D2A5E, 4 * len(numbers) + 5, *numbers, 0, 0x8F92EAB1)
     found = file.read(len(table) + 1)
     demand(found == table, 4 if table.startswith(found) else 3, "a seek table that is cut, lies, or is not the end")
     say(f"ok  end: archive closed, seek table agrees with {len(frames.seen)} frames, nothing follows")
+    demand(not gone, 4, f"incomplete: a delta, and {gone} members must come from what it builds on")
 
 
-def judge(path, keys, threshold=1, product=None, say=lambda line: None):
-    """Exit code and reason for one bundle."""
+def judge(path, keys, threshold=1, product=None, say=lambda line: None):  # exit code and reason for one bundle
     try:
         demand(path.is_file() or not path.exists(), 3, "a folder, pipe or device")
         with path.open("rb") as file:
             check(file, keys, threshold, product, say)
-    except (OSError, RecursionError, Refused, ValueError) as error:
-        if isinstance(error, Refused):
-            return error.args
-        return (4, str(error)) if isinstance(error, OSError) else (3, "something in it does not even parse")
+    except (OSError, RecursionError, Refused, ValueError) as e:
+        return e.args if isinstance(e, Refused) else (4, str(e)) if isinstance(e, OSError) else (3, "it does not parse")
     return 0, "every byte is what the given keys have signed"
 
 

@@ -3,23 +3,24 @@
 Order: the roots that the media carries; signatures over the raw bytes of ``release.json`` by all that the policy
 demands in every channel; only then its parsing; then the product and the version of the root, and what the policy
 demands for the release's channel; then the packing; then, member by member, the content against the signed list.
+A delta's patches come last: one that is used ends, like everything, at a digest of the signed list.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass
 from datetime import datetime
 from functools import partial
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 from installer.bundle.archive import BundleReader
 from installer.bundle.content import Sink, Writer
 from installer.bundle.digest import Digest
 from installer.bundle.lanes import Lane, Lanes
-from installer.bundle.packing import Packing
+from installer.bundle.packing import Delta, Patch, patched, read_packing
 from installer.bundle.release import Descriptor, File, Release
 from installer.bundle.roots import current
 from installer.bundle.tarheader import Header
@@ -30,10 +31,21 @@ _KEY: Final = object()
 _SMALL: Final = 1024 * 1024
 """Bytes up to which handing a member to another thread costs more than it gains."""
 _TAMPERED: Final = "the media was tampered with, or is incomplete: get another copy"
+_COPY_AGAIN: Final = "copy the bundle again from its source and compare SHA256SUMS"
 Now = datetime | Callable[[TrustPolicy], datetime] | None
 """What time it is, or what time it is under the root that was reached."""
 Progress = Callable[[int], None]
 """Called with the number of bytes of the file that have just been read."""
+
+
+class Rebuild(Protocol):
+    """Whoever can make blobs out of patches. Nothing that it gives is believed."""
+
+    def can(self, patch: Patch) -> bool:
+        """Whether the base of ``patch`` is at hand."""
+
+    def rebuild(self, patch: Patch, data: Iterable[bytes]) -> Iterator[bytes]:
+        """The bytes of the target, out of those of the patch. Raises the ``patch-…`` errors."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +106,12 @@ def verify_release(
     The newest root that the media leads to is the one that counts; it stands in the result. ``beside`` are signature
     files from elsewhere, by names that are not inside. Without ``now``, a root that refuses once it has expired
     refuses. Raises what :func:`~installer.bundle.roots.walk` raises, ``root-expired`` (5), then what
-    :func:`verify_statement` and :meth:`Packing.parse` raise.
+    :func:`verify_statement` and :func:`read_packing` raise.
     """
     policy = current(policy, reader.head.roots)
     policy.refuse_expired(now(policy) if callable(now) else now)
     verified = verify_statement(reader.head.release, {**beside, **reader.head.signatures}, policy)
-    Packing.parse(reader.head.packing)
+    read_packing(reader.head.packing, verified.release)
     return verified
 
 
@@ -110,12 +122,14 @@ def check_content(
     *,
     progress: Progress = lambda _: None,
     quick: bool = False,
+    have: Collection[str] | None = (),
+    rebuild: Rebuild | None = None,
 ) -> tuple[str, ...]:
     """Read the content once, check every member against the signed list, and feed ``sinks`` on the way.
 
     As :func:`read_content`, for a list that somebody whom the policy trusts has signed.
     """
-    return read_content(reader, verified.release, sinks, progress=progress, quick=quick)
+    return read_content(reader, verified.release, sinks, progress=progress, quick=quick, have=have, rebuild=rebuild)
 
 
 def read_content(
@@ -125,13 +139,19 @@ def read_content(
     *,
     progress: Progress = lambda _: None,
     quick: bool = False,
+    have: Collection[str] | None = (),
+    rebuild: Rebuild | None = None,
 ) -> tuple[str, ...]:
     """Read the content once and check every member against a list, whoever made that list.
 
     Each sink's writer is finished only after the member's digest was right. ``quick`` passes over members that no
-    sink wants; their names are returned as *not checked* (empty otherwise). Raises ``digest-mismatch``,
-    ``truncated`` (4) and the format errors (3). The sinks are not closed here.
+    sink wants; their names are returned as *not checked* (empty otherwise). Of a delta, what ``rebuild`` can make
+    out of patches is fed and checked like the rest; ``have`` are digests that are known to be held elsewhere, None
+    where it is somebody else's business whether all is there. Raises ``digest-mismatch``, ``truncated`` (4), the
+    format errors (3), those of ``rebuild``, and, after all that is carried was checked, ``incomplete`` (4).
+    The sinks are not closed here.
     """
+    packing = read_packing(reader.head.packing, release)
     not_checked: list[str] = []
     seen = 0
 
@@ -140,56 +160,129 @@ def read_content(
         progress(reader.position - seen)
         seen = reader.position
 
-    listed = dict(release.members())
+    listed = packing.carried(release)
+    order = _Order((*listed, *(patch.name for patch in packing.patches)), release)
     with Lanes() as lanes:
-        for number, (name, member) in enumerate(listed.items()):
-            _check_header(reader.next_header(), name, listed, number)
+        for name, member in listed.items():
+            mode = int(member.mode, 8) if isinstance(member, File) else 0o644
+            order.check(reader.next_header(), name, member.size, mode, "the signed list")
             writers = [writer for sink in sinks if (writer := sink.open(member)) is not None]
             if quick and not writers:
                 reader.skip(member.size)
                 not_checked.append(name)
             elif writers or member.size <= _SMALL:
-                _check_here(reader, name, member, writers, advance)
+                _check_here(name, member, reader.data(member.size), writers, advance)
             else:
                 _check_on_lane(reader, lanes.begin(partial(_check_digest, name, member)), member, advance)
             advance()
-        surplus = reader.next_header()
-        if surplus is not None:
-            raise _misplaced(surplus, "the end of the archive", listed, len(listed))
-        reader.finish()
+    built: set[str] = set()
+    for patch, blob in patched(packing, release):
+        order.check(reader.next_header(), patch.name, patch.size, 0o644, "packing.json")
+        able = rebuild if rebuild is not None and patch.target not in built and rebuild.can(patch) else None
+        writers = [writer for sink in sinks if able and (writer := sink.open(blob)) is not None]
+        able = able if writers or not sinks else None  # what nobody wants needs no rebuilding
+        if quick and not writers:
+            reader.skip(patch.size)
+        else:
+            _check_patch(patch, blob, Told(reader.data(patch.size), advance), writers, able)
+            built |= {patch.target} if able else set()
+        advance()
+    order.end(reader.next_header())
+    reader.finish()
+    if isinstance(packing, Delta) and have is not None:
+        refuse_incomplete(packing, release, built.union(have))
     return tuple(not_checked)
 
 
-def _check_header(header: Header | None, name: str, listed: Mapping[str, File | Descriptor], number: int) -> None:
-    """``header`` must introduce ``name``, which is the member ``number`` of the signed list."""
-    if header is None:
-        raise SealiftError(
-            "member-missing", f"the bundle ends before {name}, which the signed list has", hint=_TAMPERED
-        )
-    if header.name != name:
-        raise _misplaced(header, name, listed, number)
-    member = listed[name]
-    mode = int(member.mode, 8) if isinstance(member, File) else 0o644
-    if header.size != member.size:
-        raise SealiftError(
-            "member-size", f"{name} has {header.size} bytes, the signed list says {member.size}", hint=_TAMPERED
-        )
-    if header.mode != mode:
-        raise SealiftError(
-            "member-mode", f"{name} has mode {header.mode:o}, the signed list says {mode:o}", hint=_TAMPERED
-        )
+def refuse_incomplete(delta: Delta, release: Release, have: Collection[str]) -> None:
+    """Raise ``incomplete`` (4) unless ``have`` holds the digests of all that ``delta`` does not carry whole."""
+    lacking = {name: member for name, member in delta.left_out(release).items() if member.digest not in have}
+    if not lacking:
+        return
+    raise SealiftError(
+        "incomplete",
+        f"what this delta carries is good, but {len(lacking)} members are not in it or cannot be rebuilt without what "
+        f"it builds on: {', '.join(delta.since)}",
+        hint="bundle verify --have the bundle that it builds on; a site is asked what it has when it installs",
+        details=tuple(lacking)[:20],
+    )
 
 
-def _misplaced(header: Header, place: str, listed: Mapping[str, File | Descriptor], number: int) -> SealiftError:
-    """``header`` stands where ``place`` must be, after the first ``number`` members of the signed list."""
-    order = list(listed)
-    if header.name in order[:number]:
-        return SealiftError("member-repeated", f"{header.name} stands twice in the bundle", hint=_TAMPERED)
-    if header.name in listed:
-        return SealiftError("member-order", f"the bundle holds {header.name} where {place} must be", hint=_TAMPERED)
-    if header.name.casefold() in {name.casefold() for name in order}:
-        return SealiftError("name-twin", f"{header.name} differs from a listed name only in case", hint=_TAMPERED)
-    return SealiftError("member-unexpected", f"{header.name} is not in the signed list", hint=_TAMPERED)
+class _Order:
+    """Which member must come next: ``names`` in the order of the file."""
+
+    def __init__(self, names: Sequence[str], release: Release) -> None:
+        self._names, self._release, self._number = names, release, 0
+
+    def check(self, header: Header | None, name: str, size: int, mode: int, source: str) -> None:
+        """``header`` must introduce ``name``, of which ``source`` gives size and mode."""
+        if header is None:
+            raise SealiftError("member-missing", f"the bundle ends before {name}, which {source} has", hint=_TAMPERED)
+        if header.name != name:
+            raise self._misplaced(header, name)
+        if header.size != size:
+            raise SealiftError("member-size", f"{name} has {header.size} bytes, {source} says {size}", hint=_TAMPERED)
+        if header.mode != mode:
+            raise SealiftError(
+                "member-mode", f"{name} has mode {header.mode:o}, {source} says {mode:o}", hint=_TAMPERED
+            )
+        self._number += 1
+
+    def end(self, surplus: Header | None) -> None:
+        """Nothing may follow the last member."""
+        if surplus is not None:
+            raise self._misplaced(surplus, "the end of the archive")
+
+    def _misplaced(self, header: Header, place: str) -> SealiftError:
+        """``header`` stands where ``place`` must be."""
+        name = header.name
+        signed = [one for one, _ in self._release.members()]
+        if name in self._names[: self._number]:
+            return SealiftError("member-repeated", f"{name} stands twice in the bundle", hint=_TAMPERED)
+        if name in self._names:
+            return SealiftError("member-order", f"the bundle holds {name} where {place} must be", hint=_TAMPERED)
+        if name in signed:
+            return SealiftError(
+                "member-left-out",
+                f"the bundle holds {name}, which its packing.json leaves out or patches",
+                hint=_TAMPERED,
+            )
+        if name.casefold() in {one.casefold() for one in signed}:
+            return SealiftError("name-twin", f"{name} differs from a listed name only in case", hint=_TAMPERED)
+        return SealiftError("member-unexpected", f"{name} is not in the signed list", hint=_TAMPERED)
+
+
+class Told:
+    """The bytes of a patch as they pass by: hashed, and the reader's progress told."""
+
+    def __init__(self, chunks: Iterator[bytes], advance: Callable[[], None]) -> None:
+        self._chunks, self._advance, self._hasher = chunks, advance, hashlib.sha256()
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self._hasher.update(chunk)
+            yield chunk
+            self._advance()
+
+    def check(self, patch: Patch) -> None:
+        """Read what is left of it; ``digest-mismatch`` (4) unless it is the patch that ``packing.json`` means."""
+        for _ in self:
+            pass
+        if f"sha256:{self._hasher.hexdigest()}" != patch.digest:
+            raise SealiftError("digest-mismatch", f"{patch.name} is damaged: its bytes do not match", hint=_COPY_AGAIN)
+
+
+def _check_patch(patch: Patch, blob: Descriptor, data: Told, writers: list[Writer], rebuild: Rebuild | None) -> None:
+    """Check a patch and, with ``rebuild``, what it gives. A damaged patch is told from one that is wrong."""
+    if rebuild is None:
+        data.check(patch)
+        return
+    try:
+        _check_here(f"{blob.digest}, rebuilt,", blob, rebuild.rebuild(patch, data), writers, lambda: None)
+    except SealiftError:
+        data.check(patch)
+        raise
+    data.check(patch)
 
 
 def _check_on_lane(reader: BundleReader, lane: Lane, member: File | Descriptor, advance: Callable[[], None]) -> None:
@@ -200,11 +293,15 @@ def _check_on_lane(reader: BundleReader, lane: Lane, member: File | Descriptor, 
 
 
 def _check_here(
-    reader: BundleReader, name: str, member: File | Descriptor, writers: list[Writer], advance: Callable[[], None]
+    name: str,
+    member: File | Descriptor,
+    chunks: Iterable[bytes],
+    writers: list[Writer],
+    advance: Callable[[], None],
 ) -> None:
     hasher = hashlib.sha256()
     try:
-        for chunk in reader.data(member.size):
+        for chunk in chunks:
             hasher.update(chunk)
             for writer in writers:
                 writer.write(chunk)
@@ -223,5 +320,5 @@ def _check_digest(name: str, member: File | Descriptor, found: str) -> None:
         raise SealiftError(
             "digest-mismatch",
             f"{name} is damaged: its bytes do not match the signed digest",
-            hint="copy the bundle again from its source and compare SHA256SUMS",
+            hint=_COPY_AGAIN,
         )

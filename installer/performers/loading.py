@@ -7,12 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from installer.bundle.content import Sink
+from installer.deltas import Ground
 from installer.durable import make_folder, remove_folder, write_folder
 from installer.media import ToolSink
 from installer.performers.host import Handlers, Host, Incoming, require
 from installer.plan import actions as act
 from installer.registry.access import install_credentials, registry_client
 from installer.registry.fill import fill_registry
+from installer.registry.load import RegistrySink
 from installer.site.secretfiles import install_secrets
 from installer.state.releases import keep, list_kept, release_folder, surplus
 from installer.state.state import load_state
@@ -38,18 +40,20 @@ class Loading:
         incoming = require(self._incoming)
         media, talk = incoming.media, self._host.talk
         install_credentials(self._host.site, self._host.state_dir)
+        client = registry_client(self._host.site, self._host.state_dir)
+        ground = Ground.of(media, client, self._host.state_dir)
         not_checked: tuple[str, ...] = ()
 
-        def read(sink: Sink, again: bool) -> None:
+        def read(sink: RegistrySink, again: bool) -> None:
             nonlocal not_checked
+            ground.refuse_lacking(sink.held)
             with talk.progress("load again" if again else "verify and load", media.size) as meter:
-                if again:
-                    media.read([sink], progress=meter.advance, quick=True)
-                else:
-                    tools = ToolSink(self._host.state_dir)
-                    not_checked = media.read([sink, tools], progress=meter.advance, quick=incoming.quick)
+                sinks: list[Sink] = [sink] if again else [sink, ToolSink(self._host.state_dir)]
+                quick = again or incoming.quick
+                left = media.read(sinks, progress=meter.advance, quick=quick, rebuild=ground.rebuilder)
+                not_checked = not_checked if again else left
 
-        fill_registry(registry_client(self._host.site, self._host.state_dir), media.release, read, talk.warn)
+        fill_registry(client, media.release, read, talk.warn, others=ground.repositories)
         if not_checked:
             talk.warn(f"not checked, because nobody needed them: {len(not_checked)} members of the bundle")
 

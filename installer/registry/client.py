@@ -6,7 +6,7 @@ does not match, so nothing is hashed twice here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote, urlencode
@@ -122,8 +122,11 @@ class RegistryClient:
         if not self.has_blob(source, digest, size):
             message = f"the registry at {self.address.url} lost blob {digest} of {source}"
             raise SealiftError("registry-refused", message, hint="run the same command again")
-        content = self._wire.receive(f"/v2/{source}/blobs/{digest}", _pull(source))
-        self.upload_blob(repository, digest, size, content)
+        self.upload_blob(repository, digest, size, self.read_blob(source, digest))
+
+    def read_blob(self, repository: str, digest: str) -> Iterator[bytes]:
+        """Stream a blob, after :meth:`has_blob`; its bytes are not checked."""
+        return self._wire.receive(f"/v2/{repository}/blobs/{digest}", _pull(repository))
 
     def manifest_digest(self, repository: str, reference: str) -> str | None:
         """The digest behind a tag or digest, or None where the repository has no such manifest."""

@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -42,8 +42,11 @@ class Held:
     """Digests whose bytes must come from the bundle."""
 
 
-def survey(client: RegistryClient, placement: Placement) -> Held:
-    """Ask the registry what it has of what is to be placed there. Raises the errors of :class:`RegistryClient`."""
+def survey(client: RegistryClient, placement: Placement, others: Collection[str] = ()) -> Held:
+    """Ask the registry what it has of what is to be placed there. Raises the errors of :class:`RegistryClient`.
+
+    What none of its repositories has is looked for in ``others`` too: from there it can be shared.
+    """
 
     def has_blob(pair: tuple[str, Descriptor]) -> bool:
         return client.has_blob(pair[0], pair[1].digest, pair[1].size)
@@ -59,6 +62,11 @@ def survey(client: RegistryClient, placement: Placement) -> Held:
     for (repository, part), found in zip(placement.blobs, blob_answers, strict=True):
         if found:
             places[part.digest].add(repository)
+    for repository in sorted(others):
+        lost = {part.digest: part for _, part in placement.blobs if not places[part.digest]}
+        for part in lost.values():
+            if client.has_blob(repository, part.digest, part.size):
+                places[part.digest].add(repository)
     answered = zip(placement.manifests, manifest_answers, strict=True)
     manifests = {(kept.repository, kept.part.digest): found for kept, found in answered}
     missing = {digest for digest, where in places.items() if not where}
@@ -82,12 +90,12 @@ class RegistrySink:
     that were uploaded.
     """
 
-    def __init__(self, client: RegistryClient, what: Release | Placement, held: Held | None = None) -> None:
-        """``what``: the images of a release where a site keeps them, or what is placed otherwise. ``held`` is a fresh
-        survey, made here where it is not given. Raises as :class:`RegistryClient` does."""
+    def __init__(self, client: RegistryClient, what: Release | Placement, others: Collection[str] = ()) -> None:
+        """``what``: the images of a release where a site keeps them, or what is placed otherwise. Asks what the
+        registry has of it, in ``others`` too (:func:`survey`). Raises as :class:`RegistryClient` does."""
         placement = what if isinstance(what, Placement) else placed(what, client.address)
         self._client, self._placement = client, placement
-        self._held = held or survey(client, placement)
+        self.held = self._held = survey(client, placement, others)
         self._uploads = Uploads(client)
         self._repositories = _repositories_of(placement.blobs)
         self._sizes = {part.digest: part.size for _, part in placement.blobs}

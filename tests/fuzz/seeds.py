@@ -10,7 +10,7 @@ from installer.bundle.frames import FrameReader
 from installer.bundle.strictjson import canonical
 from tests.fuzz.targets import FORGE, GOOD, HEAD
 from tests.unit.receipts.forge import sealed, value
-from tests.vectors import in_documents, in_headers, in_trust
+from tests.vectors import in_deltas, in_documents, in_headers, in_trust
 from tests.vectors.forge import RELEASE, root_of
 from tests.vectors.vector import Vector
 
@@ -38,11 +38,16 @@ def seeds() -> dict[str, list[bytes]]:
     """Inputs by target."""
     documents = [raw for vector in in_documents.CONTENT for raw in member(vector, 1)]
     spelled = [raw for vector in in_documents.SPELLING for raw in member(vector, 1)]
+    packings = [raw for vector in in_documents.PACKING for raw in member(vector, 5)]
     return {
         "release": [FORGE.statement, *documents],
         "signed": [FORGE.statement],
         "json": [b'{"a":[1,true,null,"\\u0001"]}\n', *spelled],
-        "packing": [FORGE.packing, *(raw for vector in in_documents.PACKING for raw in member(vector, 5))],
+        "packing": [
+            FORGE.packing,
+            *in_deltas.PACKINGS,
+            *packings,
+        ],
         "signature": [raw for vector in in_trust.SIGNATURES for raw in member(vector, 3)],
         "receipt": [sealed(), canonical(value()), sealed().replace(b"hall", b"hell", 1)],
         "root": [root_of(RELEASE), *(vector.trusted for vector in in_trust.ROOTS)],

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from installer.bundle.frames import FrameReader
-from installer.bundle.packing import Packing
+from installer.bundle.packing import read_packing
 from installer.bundle.receipt import Receipt, read_receipt
 from installer.bundle.release import Release
 from installer.bundle.signature import parse_signature, sigstore_bundle
@@ -28,6 +28,7 @@ Taken = TypeVar("Taken")
 FORGE = Forge()
 GOOD = FORGE.bytes()
 CONTENT = installed(io.BytesIO(GOOD), FORGE.policy)
+RELEASE_READ = Release.parse(FORGE.statement)
 HEAD = boundaries(FORGE.frames())[6]  # behind packing.json
 
 
@@ -61,7 +62,7 @@ def release(data: bytes) -> None:
 
 def packing(data: bytes) -> None:
     """packing.json."""
-    found = _taken(lambda: Packing.parse(data))
+    found = _taken(lambda: read_packing(data, RELEASE_READ))
     _hold(found is None or found.to_bytes() == data, "not written back")
 
 

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +134,7 @@ class Forge:
     raw: bytes | None = None
     packing: bytes = field(default_factory=lambda: Packing().to_bytes())
     roots: dict[int, bytes] = field(default_factory=dict)
+    executables: frozenset[str] = frozenset({"binaries/linux-amd64/ctl", "tools/compose", "program/install"})
     edit_signatures: Callable[[dict[str, bytes]], dict[str, bytes]] | None = None
 
     def __post_init__(self) -> None:
@@ -158,7 +159,7 @@ class Forge:
         """Head and content, in order; ``content`` keeps the order of the signed list."""
         roots = dict(sorted((root_member(version), raw) for version, raw in self.roots.items()))
         head = {"release.json": self.statement, **self.signatures, **roots, "packing.json": self.packing}
-        modes = _modes()
+        modes = dict.fromkeys(self.executables, 0o755)
         return [
             *(Member(name, data) for name, data in head.items()),
             *(Member(n, d, modes.get(n, 0o644), packed=n.startswith("blobs/")) for n, d in self.content.items()),
@@ -254,11 +255,6 @@ def small_product() -> tuple[dict[str, bytes], dict[str, Any]]:
     content = {path: data for path, (_, _, data) in files.items()}
     content |= {f"blobs/sha256/{digest}": data for digest, data in sorted(blobs.items())}
     return content, _release_value(files, layer, config, manifest)
-
-
-@cache
-def _modes() -> dict[str, int]:
-    return {file["path"]: int(file["mode"], 8) for file in small_product()[1]["files"]}
 
 
 def oci_descriptor(data: bytes, media_type: str) -> dict[str, Any]:

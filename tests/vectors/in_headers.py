@@ -107,7 +107,7 @@ VECTORS = [
     Vector("release-8-gib", "release.json of 8 GiB", "release-too-large", sized("release.json", 8 * GIB)),
     Vector("signature-64-kib", "a signature of one byte over its cap", "signature-too-large", sized(SIGNATURE, 2**16 + 1)),
     Vector("signature-4-gib", "a signature of 4 GiB", "signature-too-large", sized(SIGNATURE, 4 * GIB)),
-    Vector("packing-64-kib", "packing.json of one byte over its cap", "packing-too-large", sized("packing.json", 2**16 + 1)),
+    Vector("packing-4-mib", "packing.json of one byte over its cap", "packing-too-large", sized("packing.json", 2**22 + 1)),
     Vector("packing-8-gib", "packing.json of 8 GiB", "packing-too-large", sized("packing.json", 8 * GIB)),
     Vector("mode-setuid", "a set-uid program", "member-mode", header(mode=octal(0o4755, 8))),
     Vector("mode-sticky", "a sticky file", "member-mode", header(mode=octal(0o1644, 8))),

@@ -48,6 +48,7 @@ class Edition:
     """What is particular to a release.
 
     ``edge``: it carries the images of front door and registry; ``edge_layouts`` name others than the usual ones.
+    ``ballast``: a file beside busybox, in the layer that is large.
     """
 
     version: str
@@ -63,6 +64,7 @@ class Edition:
     more_doors: str = ""
     ready: bool = True
     edge_layouts: tuple[tuple[str, Path], ...] = ()
+    ballast: str = ""
     services: str = "{board: {image: board, health: {http: ':3000/status'}}}"
 
     @property
@@ -128,6 +130,13 @@ class Vendor:
             self._kits[edition] = build(asked, lambda _: "word", Talk(quiet=True)).kit
         return self._kits[edition]
 
+    def delta(self, edition: Edition, *since: Edition) -> Path:
+        """The media folder of an edition for sites that hold those, made without a key."""
+        out = self.kit(edition).parent.with_name(f"since-{'-'.join(one.version for one in since)}")
+        words = [word for one in since for word in ("--since", str(self.kit(one)))]
+        made = self.bundle("pack", str(self.kit(edition)), *words, "--output", str(out))
+        return Path(made["kit"])
+
     def bundle_of(self, edition: Edition) -> Path:
         """The bundle itself."""
         return next(self.kit(edition).glob("*.bundle.tar.zst"))
@@ -160,7 +169,10 @@ def _write_image(folder: Path, edition: Edition) -> None:
     """Two layers: busybox, which all editions share, and the pages."""
     status = json.dumps({"product": edition.product, "version": edition.version})
     pages = {"www/status": status} | ({"www/ready": "yes"} if edition.ready else {})
-    layers = [_layer({"bin/busybox": _BUSYBOX.read_bytes()}, 0o755)]
+    programs = {"bin/busybox": _BUSYBOX.read_bytes()}
+    if edition.ballast:
+        programs["bin/ballast"] = edition.ballast.encode()
+    layers = [_layer(programs, 0o755)]
     layers.append(_layer({name: text.encode() for name, text in pages.items()}, 0o644))
     maker = LayoutMaker(folder)
     system, architecture = edition.platform.split("/")

@@ -39,6 +39,13 @@ def cells(text: str) -> list[list[str]]:
 
 def test_names_every_id_of_a_vector_and_no_other() -> None:
     files = {"media-unreadable", "media-not-a-file"}
+    files |= {
+        "patch-encoder",
+        "patch-unconfined",
+        "patch-too-large",
+        "patch-malformed",
+        "delta-base-missing",
+    }  # by others
     assert {name for name, _ in REFUSALS} == {str(vector.error) for vector in HOSTILE} | files
 
 

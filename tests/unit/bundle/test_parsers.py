@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from installer.bundle.archive import BundleReader
 from installer.bundle.digest import Digest
 from installer.bundle.frames import FrameReader, FrameSpan, compress_frame, raw_frame, seek_table
-from installer.bundle.packing import Packing
+from installer.bundle.packing import read_packing
 from installer.bundle.paths import path_fault
 from installer.bundle.release import Release
 from installer.bundle.signature import KeySignature, parse_signature, sigstore_bundle
@@ -23,6 +23,7 @@ from installer.bundle.tarheader import parse_header, tar_header
 from installer.bundle.trust import TrustPolicy
 from installer.errors import ExitCode, SealiftError
 from tests.vectors.forge import RELEASE, Forge, root_of, zstd_frame
+from tests.vectors.in_deltas import PACKINGS
 from tests.vectors.vector import FIELDS, header_with
 
 REFUSALS = (ExitCode.MALFORMED, ExitCode.CORRUPT, ExitCode.UNTRUSTED)
@@ -144,9 +145,29 @@ def test_release_takes_any_bytes(data: st.DataObject) -> None:
 @thorough
 @given(st.data())
 def test_packing_takes_any_bytes_and_writes_them_back(data: st.DataObject) -> None:
-    raw = data.draw(st.binary(max_size=80)) if data.draw(st.booleans()) else spliced(data, FORGE.packing)
-    packing = taken(lambda: Packing.parse(raw))
+    good = data.draw(st.sampled_from([FORGE.packing, *PACKINGS]))
+    raw = data.draw(st.binary(max_size=80)) if data.draw(st.booleans()) else spliced(data, good)
+    packing = taken(lambda: read_packing(raw, Release.parse(FORGE.statement)))
     assert packing is None or packing.to_bytes() == raw
+
+
+@thorough
+@given(st.data())
+def test_a_delta_of_any_values_names_only_what_is_listed(data: st.DataObject) -> None:
+    value = mutated(data, json.loads(PACKINGS[0]))
+    try:
+        raw = canonical(value)
+    except ValueError:
+        assume(False)
+        return
+    release = Release.parse(FORGE.statement)
+    packing = taken(lambda: read_packing(raw, release))
+    if packing is None:
+        return
+    assert packing.to_bytes() == raw
+    listed = dict(release.members())
+    assert set(packing.carried(release)) <= set(listed)
+    assert {f"blobs/sha256/{patch.target[7:]}" for patch in packing.patches} <= set(listed)
 
 
 @thorough

@@ -1,0 +1,135 @@
+"""The parent's side of a patch: feeds the process that rebuilds a layer, and hands on what comes out of it.
+
+Nothing is decided here but how it ends; that what came out is right is shown by its digest, which the reader of the
+bundle compares. Bytes pass by in pieces of 1 MiB; the old layer lies unpacked in a nameless file meanwhile.
+"""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Final, Protocol
+
+from installer.bundle.packing import Delta, Packing, Patch, Plain
+from installer.errors import SealiftError
+from installer.patching.encoders import version_of
+from installer.patching.worker import order_of
+from installer.system import confined_worker
+
+_PIECE: Final = 1024 * 1024
+_WHOLE: Final = "get the whole release in place of the delta"
+
+
+class Bases(Protocol):
+    """Where old layers come from."""
+
+    def has(self, digest: str) -> bool:
+        """Whether the blob can be read."""
+
+    def read(self, digest: str) -> Iterator[bytes]:
+        """Its bytes. Nothing in them is believed."""
+
+
+class Rebuilder:
+    """A :class:`~installer.bundle.verify.Rebuild` that works in ``scratch``, a folder with room for one old layer."""
+
+    def __init__(self, bases: Bases, scratch: Path) -> None:
+        self._bases, self._scratch = bases, scratch
+
+    def can(self, patch: Patch) -> bool:
+        """Whether its base is at hand."""
+        return self._bases.has(patch.base)
+
+    def rebuild(self, patch: Patch, data: Iterable[bytes]) -> Iterator[bytes]:
+        """The bytes of the target, not checked.
+
+        Raises ``patch-malformed``, ``patch-too-large`` (3), ``patch-encoder`` (6), ``patch-unconfined``,
+        ``disk-full`` (7), and what reading base and patch raises.
+        """
+        refuse_encoder(patch)
+        with tempfile.TemporaryFile(dir=self._scratch) as spool, confined_worker(spool.fileno()) as process:
+            assert process.stdin and process.stdout and process.stderr  # noqa: S101 - three pipes were asked for
+            feeder = _Feeder(process.stdin, patch, self._bases.read(patch.base), data)
+            feeder.start()
+            try:
+                while piece := process.stdout.read(_PIECE):
+                    yield piece
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                feeder.join()
+            code = process.wait()
+            if feeder.failure is not None:
+                raise feeder.failure
+            if code != 0:
+                raise _refusal(code, process.stderr.read(100).decode("ascii", "replace"))
+
+
+def refuse_encoder(patch: Patch) -> None:
+    """Raise ``patch-encoder`` (6) where another version of the compressor is here than the layer was packed with."""
+    if isinstance(patch.encoding, Plain):
+        return
+    here = version_of(patch.encoding.kind)
+    if patch.encoding.library != here:
+        raise SealiftError(
+            "patch-encoder",
+            f"{patch.target} is packed again by {patch.encoding.kind} {patch.encoding.library}, and here is {here}",
+            hint=f"{_WHOLE}, or bring the sealift that made it",
+        )
+
+
+def scratch_needed(packing: Packing | Delta) -> int:
+    """Bytes of the largest old layer, unpacked: the room that a delta takes for a while. Pure."""
+    return max((patch.base_unpacked for patch in packing.patches), default=0)
+
+
+class _Feeder(threading.Thread):
+    """Writes order, old layer and patch into the process. ``failure`` is what reading them raised."""
+
+    def __init__(self, pipe: IO[bytes], patch: Patch, base: Iterator[bytes], data: Iterable[bytes]) -> None:
+        super().__init__(name="patch", daemon=True)
+        self._pipe, self._patch, self._parts = pipe, patch, (base, data)
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        patch = self._patch
+        try:
+            self._pipe.write(order_of(patch.encoding.model_dump(), patch.base_unpacked, patch.unpacked))
+            for part in self._parts:
+                for piece in part:
+                    for start in range(0, len(piece), _PIECE):
+                        stretch = piece[start : start + _PIECE]
+                        self._pipe.write(len(stretch).to_bytes(4, "little"))
+                        self._pipe.write(stretch)
+                self._pipe.write(bytes(4))
+            self._pipe.close()
+        except (BrokenPipeError, ValueError):
+            return  # the process ended first, and says why
+        except BaseException as error:
+            self.failure = error
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        try:
+            self._pipe.close()
+        except OSError:
+            return
+
+
+def _refusal(code: int, said: str) -> SealiftError:
+    """Why the process ended with ``code``, and ``said`` this."""
+    if said == "disk-full":
+        return SealiftError("disk-full", "no room to unpack the old layer", hint="free some room, then run this again")
+    if said == "patch-unconfined":
+        return SealiftError(
+            "patch-unconfined", "this kernel cannot confine the process that would apply a patch", hint=_WHOLE
+        )
+    if said == "patch-too-large" or code == -signal.SIGXCPU:
+        return SealiftError("patch-too-large", "a patch wants more memory or time than it may have", hint=_WHOLE)
+    why = f"the process ended with {code}" if code < 0 or said != "patch-malformed" else "it breaks the format"
+    return SealiftError("patch-malformed", f"a patch cannot be applied: {why}", hint=_WHOLE)
