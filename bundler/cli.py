@@ -164,6 +164,9 @@ def build(
         list[Path] | None, typer.Option("--reuse", metavar="BUNDLE", help="take blobs from it, as from those in DIR")
     ] = None,
     part_size: PartSize = None,
+    since: media_verbs.Since = None,
+    store: media_verbs.Store = None,
+    site_key: media_verbs.SiteKey = None,
     identity_token: IdentityToken = None,
     identity_token_file: IdentityTokenFile = None,
     sigstore_config: SigstoreConfig = None,
@@ -196,13 +199,22 @@ def build(
         tuple(root or ()),
         parse_size(part_size) if part_size else None,
     )
-    if dry_run and check is not None:
-        raise SealiftError("bad-option", "--dry-run and --check are two different questions", hint="ask one at a time")
+    if (dry_run, check is not None, bool(since)).count(True) > 1:
+        raise SealiftError(
+            "bad-option", "--dry-run, --check and --since are different questions", hint="ask one at a time"
+        )
     if check is not None:
         _show_check(checking.check(request, check, talk), talk)
         return
     if dry_run:
         _show_plan(request, talk)
+        return
+    if since:
+        from bundler.hotfix import build_since
+
+        held = media_verbs.held_by(since, store, site_key, talk)
+        made = build_since(request, held, _passphrase(passphrase_file, talk), talk)
+        talk.result(made.table(), made.as_json())
         return
     built = building.build(request, _passphrase(passphrase_file, talk), talk)
     talk.result(built.table(), built.as_json())
@@ -228,7 +240,7 @@ def verify(
     key: Annotated[Path | None, typer.Option("--key", metavar="PUB")] = None,
     have: Annotated[
         list[Path] | None,
-        typer.Option("--have", metavar="BUNDLE", help="what a delta builds on, or a receipt; repeatable"),
+        typer.Option("--have", metavar="BUNDLE", help="what a delta builds on: bundle or receipt"),
     ] = None,
     store: media_verbs.Store = None,
 ) -> None:

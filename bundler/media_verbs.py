@@ -24,7 +24,7 @@ Since = Annotated[
     typer.Option(
         "--since",
         metavar="BUNDLE",
-        help="a delta for sites that run this older release, or sent this receipt; repeatable",
+        help="a delta for sites that run this, or sent this receipt; repeatable",
     ),
 ]
 Store = Annotated[
