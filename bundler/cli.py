@@ -200,9 +200,7 @@ def build(
         parse_size(part_size) if part_size else None,
     )
     if (dry_run, check is not None, bool(since)).count(True) > 1:
-        raise SealiftError(
-            "bad-option", "--dry-run, --check and --since are different questions", hint="ask one at a time"
-        )
+        raise SealiftError("bad-option", "--dry-run, --check, --since differ", hint="ask one at a time")
     if check is not None:
         _show_check(checking.check(request, check, talk), talk)
         return
