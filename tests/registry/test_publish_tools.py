@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import pytest
 
 from bundler.publish import form
 from bundler.verification import verify_media
+from installer.bundle import release
+from installer.bundle.digest import Digest
 from installer.bundle.signature import MEDIA_TYPE
+from installer.errors import ERRORS
 from installer.talk import Talk
 from tests.unit.trust.keys import key, policy
 
@@ -53,6 +57,37 @@ def copied(shelf: Shelf, other: Distribution, repository: str) -> Shelf:
     assert files(pulled.built.kit) == files(shelf.kit)
     verify_media(pulled.built.kit, policy("release", "colleague", threshold=2), Talk(quiet=True))
     return there
+
+
+def test_registry_holds_what_the_format_page_says(registry: Distribution, shelf: Shelf) -> None:
+    """The table "In a registry" of FORMAT.md, against every manifest that was pushed."""
+    page = (Path(release.__file__).with_name("FORMAT.md")).read_text(encoding="utf-8")
+    words = page.split("### In a registry")[1].split("###")[0]
+    rows = [line.strip("| ").split(" | ") for line in words.splitlines() if line.startswith("|")]
+    told = {row[1].strip("`"): row for row in rows[2:]}
+    client, repository = registry.client(), shelf.place.repository
+    tags = run("oras", "repo", "tags", "--plain-http", f"{registry.address.host}/{repository}").split()
+    found = {tag: json.loads(client.manifest(repository, tag) or b"") for tag in tags}
+    kinds = {tag: value.get("artifactType") for tag, value in found.items()}
+    assert set(kinds.values()) - {None} == told.keys() - {form.ROOT_TYPE}
+    assert {kind.artifact_type: kind.most for kind in form.KINDS.values()} == {
+        name: int(row[4]) for name, row in told.items() if row[4].isdecimal()
+    }
+    short = shelf.release.digest.short
+    for tag, value in found.items():
+        raw = client.manifest(repository, tag) or b""
+        kind = value.get("artifactType")
+        if kind is not None and tag not in (TAG, f"sealift-board-2.1.0-{short}"):
+            assert tag == f"sealift-{short}-{Digest.of(raw).hex[:32]}"
+            assert value["subject"]["digest"] == shelf.subject
+        if kind in (form.IMAGES_TYPE, None):
+            continue
+        config = told[kind][2].strip("`").partition("`")[0]
+        assert value["config"]["mediaType"] == {"release.json": kind, "{}": form.EMPTY_TYPE}[config]
+        for layer in value["layers"]:
+            assert layer["annotations"].keys() == {form.TITLE}
+    for text, code in re.findall(r"`([a-z-]+)`(?:, `[a-z-]+`)?, (\d)\)", words):
+        assert int(ERRORS[text]) == int(code), text
 
 
 def test_oras_shows_the_release_and_who_refers_to_it(shelf: Shelf, name: str) -> None:
