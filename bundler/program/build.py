@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from bundler.program import parts, payload, stage
-from bundler.program.collect import Closure, Part
+from bundler.program.collect import Closure, Part, package_parts
 from installer.durable import write_durably
 from installer.errors import SealiftError
 
@@ -79,8 +79,7 @@ def pack_rest(scratch: Path, package: Path, version: str, closure: Closure) -> t
 
 def base_from(folder: Path, closure: Closure) -> Base:
     """The base out of the cache, or made anew where a file that went into it has changed."""
-    own = [path.read_bytes() for path in sorted(stage.HERE.iterdir()) if path.suffix in {".py", ".cfg"}]
-    key = hashlib.sha256(b"\0".join([json.dumps(closure.versions).encode(), *own])).hexdigest()
+    key = base_key(closure)
     slot = folder / f"base-{key[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{slot.name}.lock").open("w") as lock:
@@ -96,6 +95,21 @@ def base_from(folder: Path, closure: Closure) -> Base:
         base = Base(payload.compressed(members), sum(map(len, members)))
         write_slot(slot, base, found)
         return base
+
+
+def base_key(closure: Closure) -> str:
+    """What tells one base from another: versions, our own scripts, and the content of every file of the packages.
+
+    Environments may differ in a file although all versions agree (certificates that a distribution replaces), and
+    several checkouts share one cache: sizes and times of files say whether one has *changed*, not whose it is.
+    """
+    own = [path.read_bytes() for path in sorted(stage.HERE.iterdir()) if path.suffix in {".py", ".cfg"}]
+    hasher = hashlib.sha256(b"\0".join([json.dumps(closure.versions).encode(), *own]))
+    for part in sorted(package_parts(closure)):
+        with part.source.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        hasher.update(f"\0{part.path}\0{digest}".encode())
+    return hasher.hexdigest()
 
 
 def stamps(sources: Iterable[str]) -> dict[str, list[int]]:

@@ -51,7 +51,7 @@ def confine(memory: int, seconds: int, largest_file: int) -> None:
         last = most + 1 if limit == resource.RLIMIT_CPU and hard == resource.RLIM_INFINITY else most
         resource.setrlimit(limit, (most, last))
     library = ctypes.CDLL(None, use_errno=True)
-    code = _filter(os.uname().machine)
+    code = filter_of(os.uname().machine)
     program = _Program(len(code) // 8, code)
     for option, first, second in (
         (_PR_SET_DUMPABLE, 0, None),
@@ -62,7 +62,7 @@ def confine(memory: int, seconds: int, largest_file: int) -> None:
             raise OSError(ctypes.get_errno(), "the kernel does not confine this process")
 
 
-def _filter(machine: str) -> bytes:
+def filter_of(machine: str) -> bytes:
     """The filter in the kernel's form (seccomp(2)). Raises ``OSError`` for a machine without a table."""
     if machine not in _MACHINES:
         raise OSError(f"no filter of system calls for {machine}")

@@ -66,7 +66,7 @@ class Rebuilder:
             if feeder.failure is not None:
                 raise feeder.failure
             if code != 0:
-                raise _refusal(code, process.stderr.read(100).decode("ascii", "replace"))
+                raise refusal(code, process.stderr.read(100).decode("ascii", "replace"))
 
 
 def refuse_encoder(patch: Patch) -> None:
@@ -121,7 +121,7 @@ class _Feeder(threading.Thread):
             return
 
 
-def _refusal(code: int, said: str) -> SealiftError:
+def refusal(code: int, said: str) -> SealiftError:
     """Why the process ended with ``code``, and ``said`` this."""
     if said == "disk-full":
         return SealiftError("disk-full", "no room to unpack the old layer", hint="free some room, then run this again")

@@ -14,8 +14,9 @@ from typing import NoReturn
 
 import pytest
 
+from bundler.program import build as building
 from bundler.program import build_program, stage
-from bundler.program.build import Base, read_slot, write_slot
+from bundler.program.build import Base, base_key, read_slot, write_slot
 from bundler.program.collect import Closure, Part
 from bundler.program.parts import DISTRIBUTIONS, normalised, required_name, wants_package_file, wants_standard_file
 from installer.errors import SealiftError
@@ -161,3 +162,17 @@ def test_takes_from_the_cache_only_what_is_whole_and_of_today(tmp_path: Path) ->
     write_slot(tmp_path, Base(b"packed", 7), [Part("lib/source", source)])
     (tmp_path / "base.tar.gz").write_bytes(b"packe")
     assert read_slot(tmp_path) is None
+
+
+def test_keeps_bases_apart_whose_packages_differ_in_content_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two checkouts with the same versions, one of which has other certificates, share the wide cache."""
+    closure = Closure({"certifi": "1"})
+    keys = set()
+    for text in ("one authority", "other authority"):
+        (tmp_path / "cacert.pem").write_text(text)
+        monkeypatch.setattr(building, "package_parts", lambda _: [Part("cacert.pem", tmp_path / "cacert.pem")])
+        keys.add(base_key(closure))
+        assert base_key(closure) in keys
+    assert len(keys) == 2
