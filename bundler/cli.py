@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bundler import media_verbs, permit_verb, registry_verbs, site_verbs, trust_verb
-from bundler import permit as permits
+from bundler import media_verbs, permit_verb, registry_verbs, site_verbs
 from bundler.cache import wide_cache
-from bundler.countersign import countersign, read_subject
+from bundler.groups import trust_app
 from bundler.media_verbs import PartSize
 from bundler.options import (
     IdentityToken,
@@ -23,15 +22,13 @@ from bundler.options import (
     keyless,
     policy_of,
 )
-from bundler.sign import Passphrase, generate, load_keys, passphrase_from
-from bundler.signers import open_signer
-from bundler.verification import contents, inspect_media, verify_media
 from installer.errors import SealiftError
 from installer.talk import Table, Talk, run_cli, size
 
 if TYPE_CHECKING:  # what only some verbs need is imported there: `--help` and `inspect` answer at once
     from bundler.build import Request
     from bundler.check import Check
+    from bundler.keyfile import Passphrase
 
 app = typer.Typer(
     add_completion=False,
@@ -40,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Make one signed release bundle and the media folder around it.",
 )
-app.add_typer(trust_verb.app, name="trust")
+app.add_typer(trust_app, name="trust")
 app.command()(permit_verb.permit)
 app.command()(media_verbs.pack)
 app.command()(media_verbs.parts)
@@ -135,6 +132,8 @@ def keygen(
     """Make a signing key: NAME.key (encrypted PKCS#8) and NAME.pub (PEM)."""
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
         raise SealiftError("bad-option", f"not a name for a key: {name}", hint="letters, digits, dot, dash, underscore")
+    from bundler.sign import generate, passphrase_from
+
     word = passphrase_from(passphrase_file, partial(_ask_twice, context.obj))(out / f"{name}.key")
     key, private, public = generate(out, name, word)
     rows = (("private key", f"{private} (keep it away from the media)"), ("public key", str(public)))
@@ -226,6 +225,8 @@ def inspect(
     key: Annotated[Path | None, typer.Option("--key", metavar="PUB", help="the same, by one key")] = None,
 ) -> None:
     """Show what a bundle says about itself; with --trust or --key, only if its signatures hold. Reads its head."""
+    from bundler.verification import inspect_media
+
     policy = None if trust_root is None and key is None else policy_of(trust_root, key)
     context.obj.result(*inspect_media(file, policy, now=datetime.now(UTC)))
 
@@ -243,6 +244,8 @@ def verify(
     store: media_verbs.Store = None,
 ) -> None:
     """Check every byte and every signature."""
+    from bundler.verification import verify_media
+
     talk: Talk = context.obj
     held = media_verbs.held_by(have, store, None, talk)
     policy = policy_of(trust_root, key)
@@ -265,9 +268,13 @@ def sign(
     sigstore_config: SigstoreConfig = None,
 ) -> None:
     """Add one more signature, to a media folder or a permit. Shows what is signed first, and leaves it as it is."""
+    from bundler.countersign import countersign, read_subject
+    from bundler.permit import is_permit
+    from bundler.signers import open_signer
+
     talk: Talk = context.obj
     passphrase = _passphrase(passphrase_file, talk)
-    if permits.is_permit(file):
+    if is_permit(file):
         permit_verb.sign(talk, file, key, passphrase)
         return
     subject = read_subject(file)
@@ -289,6 +296,7 @@ def program(
     """Build the site program alone: the one file that goes onto the media as `install`; sign it with --key."""
     from bundler.program import build_program
     from bundler.program.signed import sign_program
+    from bundler.sign import load_keys
 
     talk: Talk = context.obj
     keys = load_keys(key, _passphrase(passphrase_file, talk)) if key else []
@@ -300,6 +308,7 @@ def program(
 
 def _show_plan(request: Request, talk: Talk) -> None:
     from bundler.build import plan
+    from bundler.verification import contents
 
     assembly = plan(request, talk)
     parts = [(name, member.size) for name, member in assembly.release.members()]
@@ -329,6 +338,8 @@ def _ask_twice(talk: Talk, question: str, option: str) -> str:
 
 
 def _passphrase(file: Path | None, talk: Talk) -> Passphrase:
+    from bundler.sign import passphrase_from
+
     return passphrase_from(file, talk.ask_secret)
 
 

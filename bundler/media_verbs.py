@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from installer.bundle.archive import locate_bundle
-from installer.bundle.parts import PartsNote, check_part, part_name, split_name
 from installer.errors import SealiftError
 from installer.talk import Table, Talk
 
@@ -68,6 +66,8 @@ def parts(
     paths: Annotated[list[Path], typer.Argument(metavar="PART...", help="parts, or the folder with all of them")],
 ) -> None:
     """Check parts one by one, each alone, against parts.json beside them. Says nothing about who made them."""
+    from installer.bundle.parts import check_part
+
     talk: Talk = context.obj
     named = [part for path in paths for part in _parts_of(path)]
     rows: list[tuple[str, str]] = []
@@ -88,6 +88,9 @@ def parts(
 
 def _parts_of(path: Path) -> list[Path]:
     """The part itself, or all that the note in a folder tells of."""
+    from installer.bundle.archive import locate_bundle
+    from installer.bundle.parts import PartsNote, part_name, split_name
+
     if not path.is_dir():
         return [path]
     first = locate_bundle(path)

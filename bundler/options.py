@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bundler.keyless import Asked
-from bundler.sign import file_stem
-from installer.bundle.trust import Identity, TrustPolicy
 from installer.errors import SealiftError
 from installer.talk import Talk
+
+if TYPE_CHECKING:  # not for `--help`
+    from bundler.keyless import Asked
+    from installer.bundle.trust import Identity, TrustPolicy
 
 _LONGEST_NAME = 200
 """Longer ones are tokens, not names of files."""
@@ -57,6 +58,8 @@ def keyless(talk: Talk, token: str | None, file: Path | None, config: Path | Non
 
     Raises ``bad-option`` (2) for two tokens.
     """
+    from bundler.keyless import Asked
+
     if token and len(token) < _LONGEST_NAME and Path(token).is_file():
         file, token = file or Path(token), None
     if token and file:
@@ -71,6 +74,9 @@ def identities(values: Iterable[str] | None) -> list[Identity]:
 
     Raises ``bad-option`` (2).
     """
+    from bundler.sign import file_stem
+    from installer.bundle.trust import Identity
+
     found = []
     for value in values or ():
         identity, _, issuer = value.rpartition("@@")
@@ -86,6 +92,8 @@ def identities(values: Iterable[str] | None) -> list[Identity]:
 
 def policy_of(trust_root: Path | None, key: Path | None) -> TrustPolicy:
     """Whom to trust, as ``--trust`` or ``--key`` says. Raises ``bad-option`` (2) unless it is one of them."""
+    from installer.bundle.trust import TrustPolicy
+
     if trust_root is not None and key is None:
         return TrustPolicy.from_root(_read(trust_root), str(trust_root))
     if key is not None and trust_root is None:

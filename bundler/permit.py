@@ -19,10 +19,9 @@ from installer.bundle.trust import PublicKey
 from installer.errors import SealiftError
 from installer.talk import Table
 from installer.trust.clock import spelled
-from installer.trust.permit import LONGEST, Permit, permit_files
+from installer.trust.permit import Permit, permit_files
 
 DEFAULT_DAYS: Final = 14
-MAX_DAYS: Final = LONGEST.days
 LOST: Final = "lost"
 SUFFIX: Final = ".permit.json"
 

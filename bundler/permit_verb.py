@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from bundler import permit as permits
-from bundler.sign import Passphrase, load_keys, passphrase_from
 from installer.errors import SealiftError
 from installer.talk import Talk
+
+if TYPE_CHECKING:
+    from bundler.keyfile import Passphrase
+
+DEFAULT_DAYS: Final = 14
+MAX_DAYS: Final = 366  # what installer.trust.permit takes: spelled again, because `--help` does not import it
 
 
 def permit(
@@ -23,12 +27,15 @@ def permit(
     out: Annotated[Path, typer.Option("--out", metavar="NAME.permit.json")],
     key: Annotated[list[Path] | None, typer.Option("--key", help="of the permit role; else SEALIFT_KEY")] = None,
     product: Annotated[str | None, typer.Option("--product", help="where only digests are named")] = None,
-    days: Annotated[int, typer.Option("--days", min=1, max=permits.MAX_DAYS)] = permits.DEFAULT_DAYS,
+    days: Annotated[int, typer.Option("--days", min=1, max=MAX_DAYS)] = DEFAULT_DAYS,
     passphrase_file: Annotated[
         Path | None, typer.Option("--passphrase-file", help="else SEALIFT_PASSPHRASE, else asked")
     ] = None,
 ) -> None:
     """Let one site go once to an older release. A second person signs with: bundle sign NAME.permit.json."""
+    from bundler import permit as permits
+    from bundler.sign import load_keys, passphrase_from
+
     talk: Talk = context.obj
     if not permits.is_permit(out):
         raise SealiftError("bad-option", f"{out} is no name for a permit", hint=f"end it with {permits.SUFFIX}")
@@ -41,6 +48,9 @@ def permit(
 
 def sign(talk: Talk, file: Path, key: Path | None, passphrase: Passphrase) -> None:
     """Add one signature to a permit, which is shown before the passphrase is asked for. Permits want keys."""
+    from bundler import permit as permits
+    from bundler.sign import load_keys
+
     _show(talk, permits.read_unsigned(file).lines())
     signed = permits.sign_permit(file, load_keys([key] if key is not None else _keys_of_environment(), passphrase))
     talk.result(signed.table(), signed.as_json())

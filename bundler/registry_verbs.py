@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bundler.options import policy_of
-from bundler.parts import parse_size
-from installer.bundle.trust import TrustPolicy
 from installer.talk import Talk
+
+if TYPE_CHECKING:
+    from installer.bundle.trust import TrustPolicy
 
 Place = Annotated[str, typer.Argument(metavar="oci://REGISTRY/REPOSITORY:TAG")]
 Trust = Annotated[Path | None, typer.Option("--trust", metavar="ROOT.JSON", help="judge first who signed it")]
@@ -60,6 +61,7 @@ def pull(
     ca: Authority = None,
 ) -> None:
     """Make the media folder of a release in an OCI registry again, below DIR. Goes on where it was cut off."""
+    from bundler.parts import parse_size
     from bundler.publish import place as places
     from bundler.publish import pull as pulling
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bundler import permit_verb
 from bundler.cli import main
-from installer.trust.permit import read_permit
+from bundler.permit import DEFAULT_DAYS
+from installer.trust.permit import LONGEST, read_permit
 from tests.unit.permits.scenes import PRODUCT, SITE, permit, release, root
 from tests.unit.trust.media import make_kit, write_key
 
@@ -144,3 +147,8 @@ def test_other_persons_key_of_the_same_name_gets_a_file_of_its_own(desk: Desk, t
     code, said = desk.run("sign", str(desk.out), "--key", str(elsewhere / "officer.key"))
     assert code == 0 and len(said["files"]) == 1 and said["files"][0] != str(desk.out) + ".officer.sigstore.json"
     assert len(read_permit(desk.out, root(("officer", "second"))).signers) == 2
+
+
+def test_the_command_bounds_days_as_the_format_does() -> None:
+    assert timedelta(days=permit_verb.MAX_DAYS) == LONGEST
+    assert permit_verb.DEFAULT_DAYS == DEFAULT_DAYS
