@@ -38,7 +38,7 @@ def kit(
         str | None, typer.Option("--part-size", metavar="SIZE", help="such as fat32: each step in parts")
     ] = None,
 ) -> None:
-    """Put the whole way from what a site runs to VERSION on one medium. Needs no key."""
+    """Put the whole way from what a site runs to VERSION on one medium, each byte once. Needs no key."""
     from bundler.parts import parse_size
     from bundler.since import Sites, open_receipt
     from bundler.waykit import Wish, make_kit

@@ -11,7 +11,7 @@ from typing import Final
 from bundler.durable import PARTIAL
 from installer.bundle.archive import BundleReader
 from installer.bundle.digest import Digest
-from installer.bundle.packing import Packing
+from installer.bundle.packing import read_packing
 from installer.bundle.release import Release
 from installer.errors import SealiftError
 
@@ -72,5 +72,5 @@ def _bundles(folder: Path) -> Iterator[Path]:
 def _look(path: Path) -> Stocked | None:
     """The release at ``path``; None where other media must bring a part of it."""
     with BundleReader(path) as reader:
-        raw, packing = reader.head.release, Packing.parse(reader.head.packing)
+        raw, packing = reader.head.release, read_packing(reader.head.packing, Release.parse(reader.head.release))
     return Stocked(path, Release.parse(raw), Digest.of(raw)) if packing.kind == "full" else None

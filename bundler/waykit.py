@@ -7,6 +7,8 @@
       01-<product>-v…/        a media folder, without the program: the site has one, and each bundle carries its own
       02-<product>-v…/        …
       README.txt SHA256SUMS
+
+Each step leaves out what the receipt proves that the site has, and what the steps before it bring.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from typing import Final
 
 from bundler import kit as media
 from bundler.durable import write_new
+from bundler.holdings import Holdings
 from bundler.pack import pack
+from bundler.since import holdings_of
 from bundler.stock import Stock, Stocked
 from bundler.way import Hop, Start, find_way
 from installer.bundle.archive import BundleReader
@@ -47,7 +51,7 @@ Steps: {way}
 Each step is an upgrade of its own. If one fails, the release before it goes on serving, and the same command
 goes on from there.
 SHA256SUMS finds damage on the way (sha256sum -c SHA256SUMS), and proves nothing; the host judges every step by its
-signatures.
+signatures. Each folder holds only what this site lacked when it wrote its receipt: no other site can use it.
 """
 
 
@@ -93,7 +97,7 @@ class WayKit:
             return Table(("", ""), (("nothing to carry", f"{site} runs {self.product} {self.version} already"),))
         rows = [
             ("media", f"{self.kit}  {size(sum(self.sizes))}"),
-            ("for", site),
+            ("for", f"{site}, and no other site"),
             *(("step", f"{step.folder}  {size(count)}") for step, count in zip(self.steps, self.sizes, strict=True)),
             ("not checked", "who signed: the site does"),
         ]
@@ -120,7 +124,7 @@ def make_kit(signed: SignedReceipt, wish: Wish, talk: Talk) -> WayKit:
     talk.say(f"{product}: {' -> '.join(one.release.version for one in way)}")
     with media.partial_kit(wish.output, name) as folder:
         (folder / media.LEFTOVER).unlink(missing_ok=True)
-        steps, sizes = _write_steps(folder, way, wish.part_size, talk)
+        steps, sizes = _write_steps(folder, way, receipt, stock, wish.part_size, talk)
         _complete(folder, kit.name, receipt, product, steps)
         media.publish(folder, kit)
     return WayKit(kit, signed, product, version, steps, sizes)
@@ -182,12 +186,25 @@ def program_in(bundle: Path) -> str | None:
     return offer.version if offer else None
 
 
+def holdings_at(number: int, way: Sequence[Stocked], receipt: Receipt, stock: Stock) -> Holdings:
+    """What the site holds when step ``number`` (from 0) begins."""
+    before = holdings_of(receipt, stock)
+    brought = [Holdings.of_bundle(one.path) for one in way[:number]]
+    return Holdings(
+        label=before.label if not number else f"{before.label}, then {way[number - 1].release.version}",
+        digests=before.digests.union(*(one.digests for one in brought)),
+        bundles=(*before.bundles, *(path for one in brought for path in one.bundles)),
+    )
+
+
 def _write_steps(
-    folder: Path, way: Sequence[Stocked], part_size: int | None, talk: Talk
+    folder: Path, way: Sequence[Stocked], receipt: Receipt, stock: Stock, part_size: int | None, talk: Talk
 ) -> tuple[tuple[PathStep, ...], tuple[int, ...]]:
     steps, sizes = [], []
     for number, one in enumerate(way):
-        packed = pack(one.path, folder, part_size, talk)
+        since = holdings_at(number, way, receipt, stock)
+        common = not since.digests.isdisjoint(member.digest for _, member in one.release.members())
+        packed = pack(one.path, folder, part_size, talk, (since,) if common else ())
         place = f"{number + 1:02}-{packed.kit.name}"
         for name in _NOT_IN_STEPS:
             (packed.kit / name).unlink(missing_ok=True)

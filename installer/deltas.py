@@ -9,7 +9,7 @@ Rules:
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -22,7 +22,6 @@ from installer.patching.rebuild import Rebuilder, refuse_encoder, scratch_needed
 from installer.plan.plan import Plan
 from installer.plan.planning import Scene
 from installer.plan.siteactions import Unpack
-from installer.registry.access import registry_client
 from installer.registry.archive import kept_archive
 from installer.registry.client import RegistryClient
 from installer.registry.images import placed, product_images, repository_of
@@ -98,8 +97,8 @@ class Ground:
         return False
 
 
-def refuse_groundless(media: Media, plan: Plan, scene: Scene) -> None:
-    """Refuse a delta that this site cannot complete, before anything is written.
+def refuse_groundless(media: Media, plan: Plan, scene: Scene, registry: Callable[[], RegistryClient]) -> None:
+    """Refuse a delta that this site cannot complete, before anything is written. ``registry`` reaches the site's.
 
     Raises ``delta-base-missing`` (4), ``patch-encoder`` (6), ``disk-too-small`` (7), ``registry-*`` (9).
     """
@@ -109,7 +108,7 @@ def refuse_groundless(media: Media, plan: Plan, scene: Scene) -> None:
     gone = delta.left_out(release)
     lacking = [*_lacking_tools(gone.values(), scene.state_dir), *_lacking_archives(gone, plan, scene)]
     if not scene.lacking.registry:
-        client = registry_client(scene.site, scene.state_dir)
+        client = registry()
         ground = Ground.of(media, client, scene.state_dir)
         lacking += ground.lacking(delta, survey(client, placed(release, client.address), ground.repositories))
     elif scene.state.registry is None:  # one that is only stopped is asked once it runs

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from installer.deltas import refuse_groundless
 from installer.durable import tidy
 from installer.errors import SealiftError
 from installer.execute import Executor, Recovered
@@ -112,7 +111,7 @@ def upgrade(request: Request, talk: Talk, approve: Approve, connect: Connect = c
         coming = Coming(release, ref, rendered.base_digest, rendered.secrets, admitted, own_images(media))
         scene = driver.look(state, product, coming)
         plan = _planned(scene, request)
-        refuse_groundless(media, plan, scene)
+        driver.refuse_groundless(media, plan, scene)
         for warning in (*rendered.warnings, *driver.preflight(scene)):
             talk.warn(warning)
         if request.dry_run:

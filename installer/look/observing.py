@@ -10,11 +10,14 @@ from pathlib import Path
 
 from installer.bundle.release import Release
 from installer.compose import compose_for
+from installer.deltas import refuse_groundless
 from installer.edge.files import read_pem
 from installer.look.inventory import Inventory, Observed, replica_state
 from installer.look.preflight import check_host
+from installer.media import Media
 from installer.ownimages import OwnImage
 from installer.performers import Host, Incoming, Performer
+from installer.plan.plan import Plan
 from installer.plan.planning import Lacking, Scene, Translate
 from installer.registry.access import docker_config_folder, registry_client
 from installer.registry.holding import held
@@ -63,6 +66,10 @@ class ComposeDriver:
     def holds(self, releases: Iterable[Release]) -> frozenset[str]:
         """What the site's registry has of ``releases``. Raises ``registry-*`` (9), ``secret-missing`` (7)."""
         return held(registry_client(self.host.site, self.host.state_dir), releases)
+
+    def refuse_groundless(self, media: Media, plan: Plan, scene: Scene) -> None:
+        """Refuse a delta that this site cannot complete. Raises as :func:`installer.deltas.refuse_groundless` does."""
+        refuse_groundless(media, plan, scene, lambda: registry_client(scene.site, scene.state_dir))
 
     def look(self, state: SiteState, product: ProductState, coming: Coming) -> Scene:
         """Everything a plan depends on. Raises ``kept-release-damaged`` (4), ``certificate-missing`` (7)."""

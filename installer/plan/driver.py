@@ -14,9 +14,11 @@ from typing import Protocol
 from installer.bundle.release import Release
 from installer.look.inventory import Observed
 from installer.look.observing import Coming
+from installer.media import Media
 from installer.performers import Incoming
 from installer.plan.actions import Action
 from installer.plan.checks import Check
+from installer.plan.plan import Plan
 from installer.plan.planning import Scene
 from installer.site.site import Site
 from installer.state.state import ProductState, ReleaseRef, SiteState
@@ -44,6 +46,9 @@ class Observer(Protocol):
 
     def holds(self, releases: Iterable[Release]) -> frozenset[str]:
         """The digests of manifests and blobs of ``releases`` that are really there, asked now."""
+
+    def refuse_groundless(self, media: Media, plan: Plan, scene: Scene) -> None:
+        """Refuse a delta that builds on what is not here, before anything is written (4)."""
 
     def preflight(self, scene: Scene) -> tuple[str, ...]:
         """Refuse before anything is written what would fail later (7). Returns what could not be checked."""

@@ -15,17 +15,23 @@ from typing import Final
 from installer.bundle.content import Sink, Writer
 from installer.bundle.release import Descriptor, File, Release
 from installer.commands import Command
+from installer.deltas import Ground, refuse_groundless
 from installer.look.inventory import Observed
 from installer.look.observing import Coming, scene_of, serves, translator
-from installer.media import ToolSink
+from installer.media import Media, ToolSink
 from installer.performers import Performer
 from installer.performers.host import Host, Incoming, require
 from installer.performers.loading import Loading
 from installer.performers.siteservices import SiteServices
 from installer.plan import actions as act
 from installer.plan.checks import Check
+from installer.plan.plan import Plan
 from installer.plan.planning import Scene
+from installer.registry.address import RegistryAddress
 from installer.registry.archive import EdgeImage as EdgeArchive
+from installer.registry.client import RegistryClient
+from installer.registry.images import placed
+from installer.registry.load import survey
 from installer.site.site import Site
 from installer.state.state import EdgeImage, ProductState, ReleaseRef, SiteState, load_state
 from installer.system import Finished
@@ -93,6 +99,9 @@ class FileDriver:
     def preflight(self, scene: Scene) -> tuple[str, ...]:
         return ()
 
+    def refuse_groundless(self, media: Media, plan: Plan, scene: Scene) -> None:
+        refuse_groundless(media, plan, scene, lambda: FileRegistry(self.host.world))
+
     def performer(self, incoming: Incoming | None = None) -> FilePerformer:
         return FilePerformer(self.host, incoming)
 
@@ -101,6 +110,27 @@ class FileDriver:
 def file_host(state_dir: Path, site: Site, talk: Talk) -> Iterator[FileDriver]:
     """Reach it."""
     yield FileDriver(FileHost(state_dir, site, talk, world_of(state_dir)))
+
+
+class FileRegistry(RegistryClient):
+    """The registry of a world: a blob is in every repository, and no tag is kept."""
+
+    def __init__(self, world: World) -> None:
+        self._blobs = world.root / "registry/blobs"
+
+    @property
+    def address(self) -> RegistryAddress:
+        return RegistryAddress.bundled("127.0.0.1:5999")
+
+    def blob_size(self, repository: str, digest: str, size: int) -> int | None:
+        place = self._blobs / digest
+        return place.stat().st_size if place.exists() else None
+
+    def read_blob(self, repository: str, digest: str) -> Iterator[bytes]:
+        yield (self._blobs / digest).read_bytes()
+
+    def manifest_digest(self, repository: str, reference: str) -> str | None:
+        return reference if (self._blobs / reference).exists() else None
 
 
 class FilePerformer(Performer):
@@ -119,8 +149,12 @@ class _FileLoading(Loading):
 
     def _load_content(self, _: act.LoadContent) -> None:
         incoming = require(self._incoming)
-        sinks: list[Sink] = [_Blobs(world_of(self._host.state_dir)), ToolSink(self._host.state_dir)]
-        incoming.media.read(sinks, progress=lambda _: None, quick=incoming.quick)
+        media, state_dir = incoming.media, self._host.state_dir
+        registry = FileRegistry(world_of(state_dir))
+        ground = Ground.of(media, registry, state_dir)
+        ground.refuse_lacking(survey(registry, placed(media.release, registry.address), ground.repositories))
+        sinks: list[Sink] = [_Blobs(world_of(state_dir)), ToolSink(state_dir)]
+        media.read(sinks, progress=lambda _: None, quick=incoming.quick, rebuild=ground.rebuilder)
 
 
 class _FileServices(SiteServices):

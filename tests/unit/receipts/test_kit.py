@@ -16,7 +16,10 @@ from bundler import cli
 from bundler.since import open_receipt
 from bundler.stock import Stock
 from bundler.waykit import Wish, make_kit, program_in
+from installer.bundle.archive import BundleReader
+from installer.bundle.packing import ALWAYS_CARRIED, Delta, read_packing
 from installer.bundle.pathnote import PathNote
+from installer.bundle.release import Descriptor, File, Release
 from installer.errors import SealiftError
 from installer.trust.sitekey import site_fingerprint
 from tests.unit.bundler.faults import Faults, injected, killed_at
@@ -61,12 +64,48 @@ def test_medium_holds_each_step_in_a_folder_of_its_own_and_no_program(house: Hou
     assert names == {"path.json", "README.txt", "SHA256SUMS", *(step.folder for step in note.steps)}
     for step in note.steps:
         beside = {path.name for path in (made.kit / step.folder).iterdir()}
-        assert beside == {f"board-{step.version}-linux-amd64.bundle.tar.zst", "signatures", "install.sigstore.json"}
+        assert beside == {f"board-{step.version}-linux-amd64.delta.bundle.tar.zst", "signatures"}
     readme = (made.kit / "README.txt").read_text()
     assert "sealift install /media/usb/board-v2.1.0-for-hall" in readme and "runs 1.2.0" in readme
     for line in (made.kit / "SHA256SUMS").read_text().splitlines():
         digest, _, name = line.partition("  ")
         assert hashlib.sha256((made.kit / name).read_bytes()).hexdigest() == digest
+
+
+def is_small(member: File | Descriptor) -> bool:
+    """What every bundle carries, whatever a site has."""
+    if isinstance(member, File):
+        return member.role in ALWAYS_CARRIED
+    return member.media_type.endswith("+json")
+
+
+def test_each_byte_is_there_once_and_nothing_that_the_site_has(house: House) -> None:
+    made = make(house)
+    seen: list[str] = []
+    for step in made.steps:
+        (path,) = (made.kit / step.folder).glob("*.bundle.tar.zst")
+        with BundleReader(path) as reader:
+            release = Release.parse(reader.head.release)
+            packing = read_packing(reader.head.packing, release)
+        whole = [one.digest for one in packing.carried(release).values() if not is_small(one)]
+        seen += [*whole, *(patch.target for patch in packing.patches)]
+    assert seen and len(seen) == len(set(seen))
+    assert made.receipt.receipt.holds().isdisjoint(seen)
+
+
+def test_store_without_the_old_bundles_means_no_patches_and_leaves_out_what_the_site_has(
+    house: House, tmp_path: Path
+) -> None:
+    shutil.copytree(house.store / "board-v2.0.0", tmp_path / "store/board-v2.0.0")
+    made = make(house, "2.0.0", store=tmp_path / "store")
+    (path,) = (made.kit / made.steps[0].folder).glob("*.bundle.tar.zst")
+    with BundleReader(path) as reader:
+        packing = read_packing(reader.head.packing, Release.parse(reader.head.release))
+    assert isinstance(packing, Delta) and packing.patches == ()
+    held = made.receipt.receipt.holds()
+    assert any(name.startswith("blobs/") and f"sha256:{name[13:]}" in held for name in packing.absent)
+    whole = (house.store / "board-v2.0.0" / path.name.replace(".delta", "")).stat().st_size
+    assert make(house, "2.0.0").sizes[0] <= made.sizes[0] < whole
 
 
 def test_same_receipt_and_store_give_the_same_bytes(house: House) -> None:
