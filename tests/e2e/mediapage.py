@@ -29,7 +29,7 @@ from tests.contract.program import settle
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 PAGE: Final = REPOSITORY / "docs/media.md"
 PRODUCT: Final = "lan-chat"
-VERSIONS: Final = ("2.0.0", "2.1.0")
+VERSIONS: Final = ("2.0.0", "2.1.0", "2.1.1", "2.2.0")
 _BULK: Final = 600_000
 """Bytes of the binary that makes the bundle large enough to be cut into parts."""
 _PASSPHRASE: Final = "pass word of the vendor"
@@ -42,10 +42,11 @@ exec {python} -m bundler "$@"
 """
 _SEALIFT: Final = """\
 #!/bin/sh
-# Where the page installs, the engine is one in files.
-[ "$1" = install ] || exec {python} -m installer "$@"
+# Where the page reaches the engine, it is one in files.
+[ "$1" = install ] || [ "$1" = receipt ] || exec {python} -m installer "$@"
+verb=$1
 shift
-exec {python} -m tests.contract.program install "$SEALIFT_STATE_DIR" "$@"
+exec {python} -m tests.contract.program "$verb" "$SEALIFT_STATE_DIR" "$@"
 """
 
 
