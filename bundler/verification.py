@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from bundler.holdings import Holdings, OldBytes
 from bundler.kit import PROGRAM
 from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.beside import (
@@ -31,8 +30,10 @@ from installer.bundle.subject import claim_of, claimed_signer
 from installer.bundle.trust import TrustPolicy
 from installer.bundle.verify import VerifiedRelease, check_content
 from installer.errors import SealiftError
-from installer.patching.rebuild import Rebuilder
 from installer.talk import Table, Talk, size
+
+if TYPE_CHECKING:  # the build side and patches are nothing that `inspect` needs
+    from bundler.holdings import Holdings, OldBytes
 
 CHECKED: Final = ("signatures", "release.json", "files", "images", "archive")
 BESIDE: Final = "install beside the bundle"
@@ -94,6 +95,9 @@ def verify_media(
     A delta is checked with what ``have`` holds: what it leaves out is looked up there, what it patches is rebuilt.
     Raises what :mod:`installer.bundle.verify` raises; ``digest-mismatch`` (4) for another program.
     """
+    from bundler.holdings import OldBytes
+    from installer.patching.rebuild import Rebuilder
+
     bundle = locate_bundle(path)
     with BundleReader(bundle) as reader, OldBytes(place for one in have for place in one.bundles) as old:
         verified, passed_over = verify_with_countersignatures(reader, policy, bundle, now=now)
