@@ -13,20 +13,31 @@ from tests.bench.place import BUNDLE, Input
 from tests.bench.row import Bench, Goal, Row, costs, peak
 
 
+def small(bench: Bench) -> Iterator[Row]:
+    """Memory for 0.7 GB."""
+    yield from _memory(bench, "small", bench.settings.large * 0.7 / 8)
+
+
 def large(bench: Bench) -> Iterator[Row]:
-    """A bundle with holes: what it takes of memory to verify, build and load it."""
-    place, size = bench.place, bench.settings.large
-    bundle, told = _sparse(bench, "large", size)
+    """Memory for 8 GB: the same."""
+    yield from _memory(bench, "large", bench.settings.large)
+
+
+def _memory(bench: Bench, name: str, size: float) -> Iterator[Row]:
+    """A bundle with holes: what it takes of memory to inspect, verify, build and load it."""
+    place = bench.place
+    bundle, told = _sparse(bench, name, size)
+    yield inspect_row(bench, bundle, f"inspect with signature check, {told}")
     yield _verified(bench, bundle, told)
     bench.say(f"building and loading {told}")
-    product = Input(place.folder / "large-product", ("first",), 0, int(size))
+    product = Input(place.folder / f"{name}-product", ("first",), 0, int(size))
     built = place.build(product, "1.0.0", clear=True)
     yield Row(f"build {told}", commands.BUILD, "", (peak([built]),), runs={"ours": costs([built])})
     shutil.rmtree(product.folder / "dist")
     with place.registry() as registry:
         loaded = place.load(bundle, registry.url)
     yield Row(f"load {told}", "as above", "", (peak([loaded]),), runs={"ours": costs([loaded])})
-    _remove(bench, "large")
+    _remove(bench, name)
 
 
 def huge(bench: Bench) -> Iterator[Row]:

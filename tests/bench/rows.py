@@ -15,6 +15,7 @@ ROWS: Final[Mapping[str, Callable[[Bench], Iterator[Row]]]] = {
     "verify": moving.verify,
     "load": moving.load,
     "nothing": moving.load_again,
+    "small": growing.small,
     "large": growing.large,
     "huge": growing.huge,
     "many": growing.many,
