@@ -34,7 +34,7 @@ def sections(changelog: str) -> tuple[Section, ...]:
     for number, line in enumerate(lines):
         if match := _HEADING.match(line):
             found.append((number, match))
-    ends = [number for number, _ in found[1:]] + [len(lines)]
+    ends = [number for number, _ in found[1:]] + [len(lines)] * bool(found)
     return tuple(
         _section(match, lines[number + 1 : end], number + 1) for (number, match), end in zip(found, ends, strict=True)
     )

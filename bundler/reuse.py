@@ -33,6 +33,9 @@ _ATTRIBUTE: Final = "user.sealift.encoder"
 _ENTRY: Final = struct.Struct("<II")
 _FOOTER: Final = 9
 
+_Cut = tuple[str, int, File | Descriptor] | None
+"""The member within which a file ends: its name, position, and what the list says."""
+
 
 def mark_encoder(descriptor: int) -> None:
     """Note in a bundle's file, not in its bytes, who compressed it; where that cannot be noted, nobody knows."""
@@ -48,6 +51,7 @@ class Earlier:
     places: dict[str, tuple[int, File | Descriptor]]
     """Position, and what its list says."""
     same_encoder: bool
+    cut: _Cut = None
     taken: set[str] = field(default_factory=set)
 
     @classmethod
@@ -58,7 +62,7 @@ class Earlier:
         except SealiftError:
             return None
         try:
-            places = _places(reader)
+            places, cut = _places(reader)
         except SealiftError:
             reader.close()
             return None
@@ -66,7 +70,7 @@ class Earlier:
             same = os.getxattr(path, _ATTRIBUTE) == ENCODER.encode()
         except OSError:
             same = False
-        return cls(reader, places, same)
+        return cls(reader, places, same, cut)
 
     def frames(self, name: str, size: int) -> Iterator[tuple[int, Frame]]:
         """The frames of a member, as :meth:`BundleReader.frames`. Raises what a damaged file raises."""
@@ -78,12 +82,23 @@ class Earlier:
         self._go(name, size)
         yield from self.reader.data(size)
 
+    def begun(self) -> Iterator[bytes]:
+        """What there is of the member that is cut."""
+        if self.cut is not None:
+            name, position, member = self.cut
+            with suppress(SealiftError):  # it ends there, or it is damaged
+                self._go_to(position, name, member.size)
+                yield from self.reader.data(member.size)
+
     def _go(self, name: str, size: int) -> None:
-        self.reader.jump(self.places[name][0])
+        self._go_to(self.places[name][0], name, size)
+        self.taken.add(name)
+
+    def _go_to(self, position: int, name: str, size: int) -> None:
+        self.reader.jump(position)
         header = self.reader.next_header()
         if header is None or (header.name, header.size) != (name, size):
             raise SealiftError("media-changed", f"{name} is not where {self.reader.path} says", hint="build it again")
-        self.taken.add(name)
 
 
 class Reuse:
@@ -113,6 +128,15 @@ class Reuse:
                 return bundle
         return None
 
+    def begun(self, name: str, member: File | Descriptor) -> Iterator[bytes]:
+        """The beginning of a member, as far as a bundle that was cut short has it. Only its whole can be judged."""
+        for bundle in self._bundles:
+            if bundle.cut is not None and bundle.cut[0] == name:
+                _, _, there = bundle.cut
+                if (there.digest, there.size) == (member.digest, member.size):
+                    return bundle.begun()
+        return iter(())
+
     def drop(self, bundle: Earlier) -> None:
         """Take nothing from it any more."""
         self._bundles.remove(bundle)
@@ -124,8 +148,11 @@ class Reuse:
         return sum(bundle.places[name][1].size for bundle in self._bundles for name in bundle.taken)
 
 
-def _places(reader: BundleReader) -> dict[str, tuple[int, File | Descriptor]]:
-    """By the seek table at the end; by walking through a file that has none. Raises ``release-…``, ``packing-…``."""
+def _places(reader: BundleReader) -> tuple[dict[str, tuple[int, File | Descriptor]], _Cut]:
+    """By the seek table at the end; by walking through a file that has none, with the member in which it ends.
+
+    Raises ``release-…``, ``packing-…``.
+    """
     release = Release.parse(reader.head.release)
     members = read_packing(reader.head.packing, release).carried(release)
     starts = _starts(reader)
@@ -139,7 +166,7 @@ def _places(reader: BundleReader) -> dict[str, tuple[int, File | Descriptor]]:
             break
         places[name] = (order[number], member)
         number += 1 + -(-member.size // FRAME_DATA)
-    return places
+    return places, None
 
 
 def _starts(reader: BundleReader) -> dict[int, int] | None:
@@ -158,19 +185,24 @@ def _starts(reader: BundleReader) -> dict[int, int] | None:
     return {start: number for number, start in enumerate(accumulate(sizes, initial=0))}
 
 
-def _walked(reader: BundleReader, listed: Mapping[str, File | Descriptor]) -> dict[str, tuple[int, File | Descriptor]]:
-    """What of a file that was cut short is whole, as far as its headers tell."""
+def _walked(
+    reader: BundleReader, listed: Mapping[str, File | Descriptor]
+) -> tuple[dict[str, tuple[int, File | Descriptor]], _Cut]:
+    """What of a file that was cut short is whole, as far as its headers tell, and the member in which it ends."""
     places: dict[str, tuple[int, File | Descriptor]] = {}
+    cut: _Cut = None
     with suppress(SealiftError):
         while True:
             start = reader.position
             header = reader.next_header()
             if header is None:
                 break
+            member = listed.get(header.name)
+            cut = (header.name, start, member) if member is not None and member.size == header.size else None
             reader.skip(header.size)
             if reader.position > reader.size:
                 break
-            member = listed.get(header.name)
-            if member is not None and member.size == header.size:
-                places[header.name] = (start, member)
-    return places
+            if cut is not None:
+                places[header.name] = cut[1:]
+            cut = None
+    return places, cut

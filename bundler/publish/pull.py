@@ -4,8 +4,8 @@ What comes from the registry is hostile. ``release.json`` is the only thing that
 before anything is read, every byte ends at a digest of that list, and the manifest must be what follows from that list.
 Referrers can only add: what does not fit is named and left out, and nothing is left without any signature.
 
-A pull that was cut off goes on: members that an earlier try has written, whole, come from there, and a connection that
-breaks within one is taken up where it broke.
+A pull that was cut off goes on: what an earlier try has written comes from there, of the member at which it broke off
+the beginning, and a connection that breaks is taken up where it broke.
 """
 
 from __future__ import annotations
@@ -111,7 +111,6 @@ def pull(place: Place, wish: Wish, talk: Talk) -> Pulled:
     store = place.reader(talk, wish.patience)
     found = _find(store, place, wish, talk)
     release, name = found.release, media.kit_name(found.release.product, found.release.version)
-    assembly = Assembly(release, RemoteParts(store, release))
     packed = sum(blob.size for blob in release.blobs().values() if blob_is_packed(blob))
     refuse_too_many(packed, wish.part_size)
     media.refuse_other_release(wish.output / name, found.raw)
@@ -119,6 +118,7 @@ def pull(place: Place, wish: Wish, talk: Talk) -> Pulled:
         bundle = folder / media.bundle_name(release)
         inside = found.attached.signatures | {root_member(n): raw for n, raw in found.attached.roots.items()}
         with Reuse(media.earlier_bundles(wish.output, release.product, folder)) as reuse:
+            assembly = Assembly(release, RemoteParts(store, release, reuse))
             with talk.progress(f"pulling {place}", assembly.size) as meter, _explained(place):
                 writer = BundleWriter(reuse=reuse, warn=talk.warn)
                 written = writer.write(bundle, assembly, inside, meter.advance, wish.part_size)

@@ -25,7 +25,7 @@ from installer.bundle.archive import BundleReader, Head, locate_bundle
 from installer.bundle.beside import PROGRAM_SIGNATURE, read_signature_files, verify_with_countersignatures
 from installer.bundle.content import Sink
 from installer.bundle.digest import Digest
-from installer.bundle.packing import Packing
+from installer.bundle.packing import read_packing
 from installer.bundle.release import Descriptor, Release
 from installer.bundle.roots import root_member
 from installer.bundle.trust import Signer, TrustPolicy
@@ -114,7 +114,7 @@ def push(file: Path, place: Place, wish: Wish, talk: Talk) -> Pushed:
         if wish.policy is not None:
             signers = verify_with_countersignatures(reader, wish.policy, bundle, now=wish.now)[0].signers
         release = Release.parse(head.release)
-        Packing.parse(head.packing)
+        read_packing(head.packing, release)
     attachments = _attachments(head, bundle, talk)
     manifest = form.release_manifest(release, head.release)
     subject = form.described(manifest, MANIFEST)
@@ -209,11 +209,14 @@ def _fill(
     if shared:
         held = survey(client, where)
     if held.missing:
+        # Of a delta, what the registry has need not come by.
+        have = {digest for digest, places in held.blobs.items() if places}
+        have |= {digest for _, digest in held.manifests} - held.missing
 
         def read(sink: Sink, again: bool) -> None:
             label = "pushing again" if again else "pushing"
             with BundleReader(bundle) as reader, talk.progress(label, reader.size) as meter:
-                read_content(reader, release, [sink], progress=meter.advance, quick=True)
+                read_content(reader, release, [sink], progress=meter.advance, quick=True, have=have)
 
         fill_registry(client, where, read, talk.warn, wish.pauses)
     sizes = {blob.digest: blob.size for _, blob in where.blobs}

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 from bundler.build import Request, build
 from bundler.countersign import countersign, read_subject
+from bundler.holdings import Holdings
+from bundler.pack import pack
 from bundler.publish.place import Place
 from bundler.verification import verify_media
 from installer.bundle.archive import locate_bundle
 from installer.errors import SealiftError
 from installer.talk import Talk
+from tests import editions
 from tests.unit.bundler.layouts import make_product
 from tests.unit.trust.keys import key, policy
 from tests.unit.trust.media import make_kit, write_key
 from tests.unit.trust.roots import root, trusted
+from tests.vectors.forge import RELEASE
 
 from .authority import Authority
 from .cargo import MIB, layer
 from .cargo import digest as named
 from .conftest import LOGIN, PROGRAM, QUICK, Distribution, Start
 from .distribution3 import distribution3
+from .doubtful import TokenService, serving
 from .pulling import docker_config
 from .shelf import TAG, Shelf, copy_of, files
 
@@ -218,3 +225,44 @@ def test_large_release_passes_in_pieces(registry: Distribution, tmp_path: Path) 
     assert shelf.push(patience=QUICK).sent > 20 * MIB
     assert files(shelf.pull().built.kit) == files(shelf.kit)
     assert named((shelf.output / "board-v2.1.0/install").read_bytes()) == named((shelf.kit / "install").read_bytes())
+
+
+def test_delta_is_pushed_where_the_registry_has_what_it_leaves_out(registry: Distribution, tmp_path: Path) -> None:
+    shared = [editions.layer(editions.tree(2, files=10))]
+    old, new = (
+        editions.write(editions.edition(version, {"web": shared}), tmp_path / version) for version in ("2.0.0", "2.1.0")
+    )
+    delta = pack(new, tmp_path / "delta", None, QUIET, [Holdings.of_bundle(old)])
+    assert delta.delta is not None
+    shelf = Shelf.at(registry.address.host, delta.kit, tmp_path / "out")
+    with pytest.raises(SealiftError) as caught:
+        shelf.push()
+    assert (caught.value.id, int(caught.value.exit_code)) == ("incomplete", 4)
+    assert registry.client().manifest_digest(shelf.place.repository, TAG) is None
+    whole = Shelf(old, Place.parse(str(shelf.place).replace(TAG, "v2.0.0"), {}), tmp_path / "out")
+    whole.push()
+    assert shelf.push().release.version == "2.1.0"
+    pulled = shelf.pull(policy=RELEASE.policy).built
+    assert verify_media(pulled.kit, RELEASE.policy, QUIET).verified.digest == delta.digest
+
+
+def test_identity_token_of_a_login_is_exchanged_for_the_right_to_push(
+    authority: Authority, start_registry: Start, kit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = x509.load_pem_x509_certificate(authority.certificate.read_bytes())
+    service = TokenService(authority.private, certificate, LOGIN.basic)
+    with serving(service):
+        settings = {"realm": service.realm, "service": "shelf", "issuer": "test"}
+        token = {"auth": {"token": {**settings, "rootcertbundle": str(authority.certificate)}}}
+        shelf = Shelf.at(start_registry(token).address.host, kit, tmp_path / "out")
+        host = shelf.place.reference.host
+        for text, ends in (("wrong", "registry-login"), (service.identity, "")):
+            entry = {"auth": base64.b64encode(b"<token>:").decode(), "identitytoken": text}
+            for name, value in docker_config(tmp_path / "docker", host, auths={host: entry}).items():
+                monkeypatch.setenv(name, value)
+            if ends:
+                assert refused(shelf) == (ends, True)
+                continue
+            shelf.push()
+            assert any("pull,push" in scope for scope in service.given)
+            assert files(shelf.pull().built.kit) == files(kit)

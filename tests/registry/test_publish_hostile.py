@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from bundler import press
+from bundler.build import Request, build
 from bundler.publish import form
 from bundler.publish.place import Place
 from bundler.publish.referrers import Reference, attach
@@ -18,8 +20,12 @@ from installer.bundle.digest import Digest
 from installer.bundle.release import RELEASE_TYPE, Descriptor
 from installer.bundle.signature import MEDIA_TYPE
 from installer.errors import SealiftError
+from installer.talk import Talk
+from tests.unit.bundler.layouts import LayoutMaker, make_product
 from tests.unit.trust.keys import key, policy
+from tests.unit.trust.media import write_key
 
+from .cargo import MIB, layer
 from .conftest import Distribution
 from .doubtful import Fault, Proxy, serving
 from .shelf import TAG, Shelf, files
@@ -133,6 +139,43 @@ def test_a_pull_that_broke_off_goes_on_with_what_it_has(shelf: Shelf, monkeypatc
         second = [path for method, path, _ in proxy.seen if method == "GET" and "/blobs/" in path]
     layers = {blob.digest for image in shelf.release.images for blob in image.blobs}
     assert [path for path in second if path.rpartition("/")[2] in layers] == [first[-1]]
+
+
+@pytest.fixture
+def large(registry: Distribution, tmp_path: Path) -> Shelf:
+    """A release with a layer of several frames, in a registry."""
+    manifest = make_product(tmp_path / "large")
+    maker = LayoutMaker(manifest.parent / "layouts/web")
+    shutil.rmtree(maker.folder)
+    maker.add(maker.image([layer("large", 20 * MIB)]), name="docker.io/board/web:1")
+    maker.finish()
+    keys = (write_key(tmp_path, "release"),)
+    program = manifest.parent / "install"
+    request = Request("v2.1.0", tmp_path / "large", keys=keys, installer=program, output=tmp_path / "made")
+    made = build(request, lambda _: "", Talk(quiet=True)).kit
+    shelf = Shelf.at(registry.address.host, made, tmp_path / "out", f"{tmp_path.name.lower()}/board")
+    shelf.push()
+    return shelf
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_pull_that_broke_off_within_a_blob_goes_on_within_it(
+    large: Shelf, damaged: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = large_blob(large)
+    with through(large, Fault("GET", f"blobs/{digest}", "cut"), Fault("GET", f"blobs/{digest}", "reset", ALWAYS)):
+        assert int(refusal(large.pull).exit_code) == 9
+    if damaged:
+        (left,) = (large.output / "board-v2.1.0.partial").iterdir()
+        data = bytearray(left.read_bytes())
+        data[-1000] ^= 1
+        left.write_bytes(data)
+        assert refusal(large.pull).id == "digest-mismatch"  # and that beginning is gone now
+        assert not (large.output / "board-v2.1.0").exists()
+    with through(large) as proxy:
+        assert files(large.pull().built.kit) == files(large.kit)
+        asked = [headers.get("Range", "") for _, path, headers in proxy.seen if path.endswith(digest)]
+    assert asked == ([""] if damaged else [f"bytes={8 * MIB}-"])
 
 
 def last_blob(shelf: Shelf) -> str:

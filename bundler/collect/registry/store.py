@@ -143,14 +143,21 @@ class RemoteStore:
 
 @dataclass(frozen=True)
 class RemoteBlob:
-    """A blob that stays where it is until it is written; a stream that breaks goes on, at the next place if need be."""
+    """A blob that stays where it is until it is written; a stream that breaks goes on, at the next place if need be.
+
+    ``begun`` gives the bytes of its beginning that are here already, as they come; they are not asked for again.
+    """
 
     store: RemoteStore
     digest: str
     size: int
+    begun: Callable[[], Iterator[bytes]] = lambda: iter(())
 
     def chunks(self) -> Iterator[bytes]:
         position = 0
+        for chunk in self.begun():
+            position += len(chunk)
+            yield chunk
         for place, client in zip(self.store.places, self.store.clients(), strict=True):
             try:
                 for chunk in client.blob(self.digest, self.size, position):
