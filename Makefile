@@ -1,6 +1,6 @@
 # Debian 12 with git, make and python3 is enough; `make setup` gets the rest. `make` alone shows this list.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint reproducible load mutation fuzz bench kills torture lock clean
+.PHONY: help setup demo test lint reproducible load mutation fuzz bench kills testkit torture lock clean
 # One run at a time: the recipes share the engine and the environment.
 .NOTPARALLEL:
 
@@ -45,6 +45,9 @@ bench: setup ## the table of docs/performance.md, ours beside the stock tools (S
 kills: setup ## kill a build and a load at drawn system calls that change something, and run again (KILLS=100, SEED=6)
 	@KILLS=$(or $(KILLS),100) SEED=$(or $(SEED),6) $(bin)/python -m pytest -q -p no:cacheprovider \
 	  tests/e2e/test_build_killed.py tests/registry/test_load_killed.py
+
+testkit: setup ## the test vectors of the age format (C2SP) against our reader; Go brings them
+	@$(bin)/python -m tests.testkit "$$(go mod download -json c2sp.org/CCTV/age@v0.0.0-20251208015420-e9274a7bdbfd | sed -n 's/^\t"Dir": "\(.*\)",/\1/p')/testdata"
 
 torture: setup_flags = --engine
 torture: setup ## kill the program on real compose again and again (MINUTES=30, goes on where it stopped)

@@ -18,9 +18,11 @@ from bundler.media_verbs import PartSize
 from bundler.options import (
     IdentityToken,
     IdentityTokenFile,
+    MediaKeys,
     SigstoreConfig,
     keyless,
     policy_of,
+    unlock_by,
 )
 from installer.errors import SealiftError
 from installer.talk import Table, Talk, run_cli, size
@@ -223,12 +225,13 @@ def inspect(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="a bundle, or the media folder")],
     trust_root: Annotated[Path | None, typer.Option("--trust", metavar="ROOT.JSON", help="check who signed it")] = None,
     key: Annotated[Path | None, typer.Option("--key", metavar="PUB", help="the same, by one key")] = None,
+    identity: MediaKeys = None,
 ) -> None:
     """Show what a bundle says about itself; with --trust or --key, only if its signatures hold. Reads its head."""
     from bundler.verification import inspect_media
 
     policy = None if trust_root is None and key is None else policy_of(trust_root, key)
-    context.obj.result(*inspect_media(file, policy, now=datetime.now(UTC)))
+    context.obj.result(*inspect_media(file, policy, now=datetime.now(UTC), unlock=unlock_by(identity)))
 
 
 @app.command()
@@ -242,6 +245,7 @@ def verify(
         typer.Option("--have", metavar="BUNDLE", help="what a delta builds on: bundle or receipt"),
     ] = None,
     store: media_verbs.Store = None,
+    identity: MediaKeys = None,
 ) -> None:
     """Check every byte and every signature."""
     from bundler.verification import verify_media
@@ -252,7 +256,8 @@ def verify(
     now = datetime.now(UTC)
     if notice := policy.expiry_notice(now):
         talk.warn(notice)
-    found = verify_media(file, policy, talk, demands_program=trust_root is not None, now=now, have=held)
+    demanded, unlock = trust_root is not None, unlock_by(identity)
+    found = verify_media(file, policy, talk, demands_program=demanded, now=now, have=held, unlock=unlock)
     talk.result(found.table(), found.as_json())
 
 

@@ -7,6 +7,7 @@ import glob
 import hashlib
 import itertools
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from typing import Final, Protocol
 from bundler.durable import PARTIAL, goes_on, write_new
 from bundler.sign import Signer
 from installer.bundle.archive import BundleReader, locate_bundle
-from installer.bundle.parts import PARTS_FILE, PartsNote, part_name, split_name
+from installer.bundle.parts import PARTS_FILE, PartsNote, bundle_of, part_name, split_name
 from installer.bundle.release import Release
 from installer.bundle.trust import Identity
 from installer.durable import sync_folder
@@ -29,7 +30,9 @@ BUNDLE: Final = ".bundle.tar.zst"
 LEFTOVER: Final = f"leftover{BUNDLE}"
 SUMS: Final = "SHA256SUMS"
 README: Final = "README.txt"
+ENCRYPTED: Final = ".age"
 _TEMPLATE: Final = Path(__file__).with_name("operator_readme.txt.j2")
+_ENCRYPTED_TEMPLATE: Final = Path(__file__).with_name("encrypted_readme.txt.j2")
 
 
 def kit_name(product: str, version: str) -> str:
@@ -41,6 +44,16 @@ def bundle_name(release: Release, *, delta: bool = False) -> str:
     """The bundle's file name; a delta has another than the whole, so that nobody takes one for the other."""
     name = f"{release.product}-{release.version}-{release.platform.replace('/', '-')}"
     return f"{name}{'.delta' if delta else ''}{BUNDLE}"
+
+
+def encrypted_kit_name(product: str) -> str:
+    """The folder's name where the bundle is encrypted: it tells the product, and nothing else of the release."""
+    return f"{product}-encrypted"
+
+
+def encrypted_bundle_name(product: str) -> str:
+    """The same for the bundle; a drawn number keeps parts of one packing from those of another beside it."""
+    return f"{product}-{secrets.token_hex(4)}{BUNDLE}{ENCRYPTED}"
 
 
 @contextmanager
@@ -127,6 +140,16 @@ class Named(Protocol):
         """An :class:`Identity`, or anything else for a key."""
 
 
+def refuse_existing(kit: Path) -> None:
+    """Encrypted media tell nobody here which release they hold, so none replaces another. Raises ``output-exists``."""
+    if kit.exists():
+        raise SealiftError(
+            "output-exists",
+            f"{kit} is there already, and what it holds cannot be seen",
+            hint="choose another --output, or remove it first",
+        )
+
+
 @dataclass(frozen=True)
 class Signatures:
     """Who signed, and the files: over the release by member name, over the program by their names beside it.
@@ -189,11 +212,8 @@ def readme(release: Release, digest: str, signers: Sequence[Named], changes: str
     """The operator's page, whose commands check the first signer's signatures; ``program_key`` is whose signature
     ``install.sigstore.json`` is. Pure."""
     first = signers[0].trusted_as
-    # Imported here: it costs a tenth of what `bundle --help` may take, and only a build needs it.
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701
-    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+    return _rendered(
+        _TEMPLATE,
         title=f"{release.product} {release.version}",
         product=release.product,
         version=release.version,
@@ -209,6 +229,28 @@ def readme(release: Release, digest: str, signers: Sequence[Named], changes: str
         changes=changes,
         program_key=program_key,
     )
+
+
+def readme_of_encrypted(product: str, files: Sequence[str], *, in_parts: bool) -> str:
+    """The page beside an encrypted bundle that lies in ``files``: it tells no release from another. Pure."""
+    bundle = bundle_of(files[0])
+    return _rendered(
+        _ENCRYPTED_TEMPLATE,
+        title=f"{product}, encrypted",
+        product=product,
+        names=f"{files[0]} to .{len(files):03}, parts.json" if in_parts else bundle,
+        bundle=bundle,
+        plain=bundle.removesuffix(ENCRYPTED),
+        parts=in_parts,
+    )
+
+
+def _rendered(template: Path, **values: object) -> str:
+    # Imported here: it costs a tenth of what `bundle --help` may take, and only who writes a page needs it.
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701
+    return environment.from_string(template.read_text(encoding="utf-8")).render(**values)
 
 
 def readme_of_parts(text: str, bundle: str, count: int) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bundler.options import MediaKeys, unlock_by
 from installer.errors import SealiftError
 from installer.talk import Table, Talk
 
@@ -49,15 +50,22 @@ def pack(
     since: Since = None,
     store: Store = None,
     site_key: SiteKey = None,
+    encrypt_to: Annotated[
+        list[str] | None,
+        typer.Option("--encrypt-to", metavar="RECIPIENT", help="age1…, or a file with one a line; may be repeated"),
+    ] = None,
+    identity: MediaKeys = None,
     output: Annotated[Path, typer.Option("--output", metavar="DIR")] = Path("dist"),
 ) -> None:
-    """Pack a signed release otherwise, without any key: as a delta, in parts, or joined again, with what signed it."""
+    """Pack a signed release otherwise, without its keys: a delta, parts, encrypted, or joined, with what signed it."""
+    from bundler.encrypt import Cover, recipients_from
     from bundler.pack import pack as make_packing
     from bundler.parts import parse_size
 
     talk: Talk = context.obj
     held = held_by(since, store, site_key, talk)
-    made = make_packing(file, output, parse_size(part_size) if part_size else None, talk, held)
+    cover = Cover(recipients_from(encrypt_to) if encrypt_to else (), unlock_by(identity))
+    made = make_packing(file, output, parse_size(part_size) if part_size else None, talk, held, cover)
     talk.result(made.table(), made.as_json())
 
 

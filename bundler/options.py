@@ -1,4 +1,4 @@
-"""Options that several verbs of ``bundle`` share: identities that sign without a key, and whom to trust."""
+"""Options that several verbs of ``bundle`` share: who signs without a key, whom to trust, keys of encrypted media."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from installer.talk import Talk
 
 if TYPE_CHECKING:  # not for `--help`
     from bundler.keyless import Asked
+    from installer.bundle.age import MediaKey
+    from installer.bundle.encrypted import Unlock
     from installer.bundle.trust import Identity, TrustPolicy
 
 _LONGEST_NAME = 200
@@ -36,6 +38,10 @@ SigstoreConfig = Annotated[
         metavar="JSON",
         help="client-trust-config.json of the instance; else SEALIFT_SIGSTORE_CONFIG, else the manifest's",
     ),
+]
+MediaKeys = Annotated[
+    list[Path] | None,
+    typer.Option("--identity", metavar="FILE", help="opens encrypted media: a file of keys as age-keygen writes it"),
 ]
 ReleaseIdentity = Annotated[
     list[str] | None,
@@ -106,3 +112,14 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise SealiftError("input-missing", f"cannot read {path}: {error.strerror}", hint="check the path") from error
+
+
+def unlock_by(files: Iterable[Path] | None) -> Unlock:
+    """What brings the media keys in ``files``, when encrypted media ask for them."""
+
+    def unlock() -> list[MediaKey]:
+        from installer.trust.mediakey import read_keys
+
+        return [key for file in files or () for key in read_keys(file)]
+
+    return unlock

@@ -17,6 +17,7 @@ from bundler import kit as media
 from bundler.copying import Source, copy
 from bundler.delta import Made, make_delta
 from bundler.durable import write_new
+from bundler.encrypt import IN_THE_CLEAR, Cover, sealed_size
 from bundler.holdings import Holdings
 from bundler.parts import Parts, refuse_too_many
 from bundler.write import Progress
@@ -46,6 +47,7 @@ class Packed:
     parts: int
     signatures: tuple[str, ...]
     delta: Delta | None = None
+    recipients: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """As ``build`` tells it, with the number of parts."""
@@ -59,6 +61,7 @@ class Packed:
             "version": self.release.version,
             "signatures": list(self.signatures),
             "since": list(self.delta.since) if self.delta else [],
+            "encrypted_to": list(self.recipients),
         }
 
     def table(self) -> Table:
@@ -71,51 +74,79 @@ class Packed:
             ("digest", str(self.digest)),
             *(("only for sites with", label) for label in (self.delta.since if self.delta else ())),
             *(("signature", name) for name in self.signatures),
+            *(("encrypted to", recipient) for recipient in self.recipients),
             ("not checked", "who signed: bundle verify"),
         ]
         return Table(("", ""), tuple(rows))
 
 
-def pack(file: Path, output: Path, part_size: int | None, talk: Talk, since: Sequence[Holdings] = ()) -> Packed:
+def pack(
+    file: Path,
+    output: Path,
+    part_size: int | None,
+    talk: Talk,
+    since: Sequence[Holdings] = (),
+    cover: Cover = IN_THE_CLEAR,
+) -> Packed:
     """Make the media folder of ``file`` again below ``output``, in parts of ``part_size`` bytes or as one file.
 
-    With ``since``, a delta for sites that hold what one of them says. Raises ``output-exists`` (2) over another release
-    or over ``file`` itself, ``bad-option`` (2) for more than 999 parts or where nothing is in common, ``incomplete``
-    (4) for a delta out of a delta, and what reading the bundle raises; nothing is left under a final name unless all
-    went well.
+    With ``since``, a delta for sites that hold what one of them says; ``cover`` opens an encrypted ``file``, and says
+    whom to encrypt to. Raises ``output-exists`` (2) over another release or over ``file`` itself, ``bad-option`` (2)
+    for more than 999 parts or where nothing is in common, ``incomplete`` (4) for a delta out of a delta, and what
+    reading the bundle raises; nothing is left under a final name unless all went well.
     """
     bundle = locate_bundle(file)
-    with BundleReader(bundle) as reader:
+    with BundleReader(bundle, unlock=cover.unlock) as reader:
         head = reader.head
         release = Release.parse(head.release)
         packing = read_packing(head.packing, release)
-        name = media.kit_name(release.product, release.version)
-        target = output / name
+        target = output / _kit_name(release, cover)
         if target.exists() and target.samefile(bundle.parent):
             raise SealiftError("output-exists", f"{target} is what shall be packed", hint="choose another --output")
-        media.refuse_other_release(target, head.release)
-        _refuse_since(bundle, packing, release, since)
-        refuse_too_many(0 if since else reader.size, part_size)
+        media.refuse_existing(target) if cover.recipients else media.refuse_other_release(target, head.release)
+        _refuse_since(reader, packing, release, since)
+        whole = sealed_size(reader.size) if cover.recipients else reader.size
+        refuse_too_many(0 if since else whole, part_size)
         signatures = fold(head.signatures, head.release, bundle, talk)
-        with media.partial_kit(output, name) as folder:
+        with media.partial_kit(output, target.name) as folder:
             media.remove_leftover(folder)
             made = _delta(bundle, release, since, folder, talk) if since else None
             source = Source(reader, release, packing, made)
-            out = Parts(folder, media.bundle_name(release, delta=source.delta is not None), part_size)
+            out = Parts(folder, _file_name(source, cover), part_size)
             with out, talk.progress(f"packing {bundle.name}", reader.size) as meter:
-                copy(source, signatures, ArchiveWriter(out), Progress(meter.advance))
+                with cover.over(out) as sink:
+                    copy(source, signatures, ArchiveWriter(sink), Progress(meter.advance))
                 out.finish()
             shutil.rmtree(folder / _SCRATCH, ignore_errors=True)
-            names = _complete(folder, source, out, signatures)
+            _complete(folder, source, out, signatures, cover)
             media.publish(folder, target)
-    digest, parts = Digest.of(head.release), len(names)
-    return Packed(target, target / names[0], release, digest, out.size, parts, tuple(sorted(signatures)), source.delta)
+    digest, names = Digest.of(head.release), tuple(sorted(signatures))
+    first, parts = target / out.names[0], len(out.names)
+    return Packed(target, first, release, digest, out.size, parts, names, source.delta, tuple(cover.recipients))
 
 
-def _refuse_since(bundle: Path, packing: Packing | Delta, release: Release, since: Sequence[Holdings]) -> None:
+def _kit_name(release: Release, cover: Cover) -> str:
+    if cover.recipients:
+        return media.encrypted_kit_name(release.product)
+    return media.kit_name(release.product, release.version)
+
+
+def _file_name(source: Source, cover: Cover) -> str:
+    if cover.recipients:
+        return media.encrypted_bundle_name(source.release.product)
+    return media.bundle_name(source.release, delta=source.delta is not None)
+
+
+def _refuse_since(reader: BundleReader, packing: Packing | Delta, release: Release, since: Sequence[Holdings]) -> None:
     if since and isinstance(packing, Delta):
         raise SealiftError(
-            "incomplete", f"{bundle.name} is a delta itself, so it does not hold all", hint="pack the whole bundle"
+            "incomplete", f"{reader.path.name} is a delta itself, so it does not hold all", hint="pack the whole bundle"
+        )
+    if since and reader.encrypted:
+        raise SealiftError(
+            "bad-option",
+            f"{reader.path.name} is encrypted, and a delta is made of a bundle in the clear",
+            hint="pack it without --since first; what is made of that can be encrypted again",
         )
     for one in since:
         if one.digests.isdisjoint(member.digest for _, member in release.members()):
@@ -156,33 +187,43 @@ def fold(inside: Mapping[str, bytes], raw: bytes, bundle: Path, talk: Talk) -> d
     return taken
 
 
-def _complete(folder: Path, source: Source, out: Parts, signatures: Mapping[str, bytes]) -> tuple[str, ...]:
-    """Add what stands beside the bundle; the names of its parts.
+def _complete(
+    folder: Path, source: Source, out: Parts, signatures: Mapping[str, bytes], cover: Cover = IN_THE_CLEAR
+) -> None:
+    """Add what stands beside the bundle."""
+    note = out.note()
+    if note is not None:
+        write_new(folder / PARTS_FILE, note.to_bytes())
+    if cover.recipients:
+        page = media.readme_of_encrypted(source.release.product, out.names, in_parts=note is not None)
+        write_new(folder / media.README, page.encode())
+    else:
+        _add_beside(folder, source, out, signatures)
+    write_new(folder / media.SUMS, media.sums(folder, out.hashes).encode())
+    sync_folder(folder)
+
+
+def _add_beside(folder: Path, source: Source, out: Parts, signatures: Mapping[str, bytes]) -> None:
+    """What stands beside a bundle in the clear; nothing but signatures where it came out of an encrypted one.
 
     A delta that leaves the site's program out comes without ``install`` too: the host has it.
     """
-    made, note = out.names, out.note()
-    if note is not None:
-        write_new(folder / PARTS_FILE, note.to_bytes())
+    note, delta = out.note(), source.delta
     (folder / "signatures").mkdir()
     for name, data in signatures.items():
         write_new(folder / name, data)
-    delta = source.delta
-    for path in _beside(source.reader.path.parent):
+    for path in _beside(source.reader.path.parent) if not source.reader.encrypted else ():
         if path.name == media.README and delta is not None:
-            write_new(folder / path.name, media.readme_of_delta(source.release, made, delta.since).encode())
+            write_new(folder / path.name, media.readme_of_delta(source.release, out.names, delta.since).encode())
         elif delta is not None and PROGRAM_PATH in delta.absent:
             continue
         elif path.name == media.README and note is not None:
             text = path.read_text(encoding="utf-8", errors="replace")
-            write_new(folder / path.name, media.readme_of_parts(text, note.bundle, len(made)).encode())
+            write_new(folder / path.name, media.readme_of_parts(text, note.bundle, len(note.parts)).encode())
         else:
             shutil.copyfile(path, folder / path.name)
     if (folder / media.PROGRAM).exists():
         (folder / media.PROGRAM).chmod(0o755)
-    write_new(folder / media.SUMS, media.sums(folder, out.hashes).encode())
-    sync_folder(folder)
-    return made
 
 
 def _beside(source: Path) -> Iterable[Path]:

@@ -22,6 +22,7 @@ from installer.bundle.beside import (
     weigh,
 )
 from installer.bundle.digest import Digest
+from installer.bundle.encrypted import Unlock
 from installer.bundle.keyless import OF_STRANGERS
 from installer.bundle.packing import Delta, Packing, read_packing
 from installer.bundle.release import Release
@@ -87,6 +88,7 @@ def verify_media(
     demands_program: bool = False,
     now: datetime | None = None,
     have: Sequence[Holdings] = (),
+    unlock: Unlock | None = None,
 ) -> Verification:
     """Check every byte of a bundle, and of the program beside it when ``path`` is the media folder.
 
@@ -99,7 +101,8 @@ def verify_media(
     from installer.patching.rebuild import Rebuilder
 
     bundle = locate_bundle(path)
-    with BundleReader(bundle) as reader, OldBytes(place for one in have for place in one.bundles) as old:
+    old_bytes = OldBytes(place for one in have for place in one.bundles)
+    with BundleReader(bundle, unlock=unlock) as reader, old_bytes as old:
         verified, passed_over = verify_with_countersignatures(reader, policy, bundle, now=now)
         held = frozenset[str]().union(*(one.digests for one in have))
         with talk.progress(f"checking {reader.path.name}", reader.size) as meter:
@@ -170,7 +173,7 @@ def _forged(weighed: Beside) -> bool:
 
 
 def inspect_media(
-    path: Path, policy: TrustPolicy | None = None, *, now: datetime | None = None
+    path: Path, policy: TrustPolicy | None = None, *, now: datetime | None = None, unlock: Unlock | None = None
 ) -> tuple[Table, dict[str, object]]:
     """What the head of a bundle claims, for people and as JSON; with ``policy``, what its signers say.
 
@@ -178,8 +181,8 @@ def inspect_media(
     Raises what :func:`installer.bundle.verify.verify_release` raises.
     """
     bundle = locate_bundle(path)
-    with BundleReader(bundle) as reader:
-        head, file_size = reader.head, reader.size
+    with BundleReader(bundle, unlock=unlock) as reader:
+        head, file_size, encrypted = reader.head, reader.size, reader.encrypted
         verified = None if policy is None else verify_with_countersignatures(reader, policy, bundle, now=now)[0]
     release = Release.parse(head.release) if verified is None else verified.release
     packing = read_packing(head.packing, release)
@@ -190,6 +193,7 @@ def inspect_media(
         "verified": False,
         "digest": str(Digest.of(head.release)),
         "size": file_size,
+        "encrypted": encrypted,
         "signatures": [{"name": name, **claimed_signer(sign)} for name, sign in claims.items()],
         "signatures_hold": verified is not None,
         "packing": packing.model_dump(mode="json"),
@@ -200,7 +204,7 @@ def inspect_media(
         ("product", f"{release.product} {release.version}, channel {release.channel}, {release.platform}"),
         ("digest", str(Digest.of(head.release))),
         ("created", f"{release.created} (a claim)"),
-        ("file", size(file_size)),
+        ("file", size(file_size) + (" of an encrypted file" if encrypted else "")),
         *carrying,
         *(("signed by", signer.line()) for signer in trusted),
         *(

@@ -19,6 +19,7 @@ from installer.program.hostprogram import ensure_on_host, own_program
 from installer.site.site import DEFAULT_SITE_FILE, DEFAULT_STATE_DIR, load_site
 from installer.talk import Table, Talk, run_cli
 from installer.verbs.looking import looks
+from installer.verbs.mediakey import media_key
 from installer.verbs.sittings import duration, sittings
 
 _ANYWHERE: Final = ("--state-dir", "--site")
@@ -30,10 +31,11 @@ trust = typer.Typer(no_args_is_help=True, help="whom this host trusts")
 site = typer.Typer(no_args_is_help=True, help="what this site decides by itself")
 app.add_typer(trust, name="trust")
 app.add_typer(site, name="site")
+app.add_typer(media_key, name="media-key")
 app.registered_commands += [*sittings.registered_commands, *looks.registered_commands]
 _VERBS: Final = frozenset(
     {"install", "verify", "status", "history", "rollback", "remove", "trust", "site", "doctor"}
-    | {"stage", "switch", "unstage", "confirm", "expire", "logs", "prune", "unlock", "receipt"}
+    | {"stage", "switch", "unstage", "confirm", "expire", "logs", "prune", "unlock", "receipt", "media-key"}
 )
 
 
@@ -153,17 +155,13 @@ def verify(
     context: typer.Context, path: Annotated[Path, typer.Argument(help="the bundle or the media folder", readable=False)]
 ) -> None:
     """Check every byte and every signature against this host's trust. Changes nothing."""
-    from installer.media import open_media
     from installer.report import show_verified
     from installer.trust.clock import date_findings, root_findings
-    from installer.trust.entrance import clock_here
-    from installer.trust.store import load_policy
+    from installer.trust.entrance import clock_here, open_here
 
     talk: Talk = context.obj
     state_dir = Places.state_dir
-    media = open_media(
-        path, load_policy(state_dir), now=lambda root: clock_here(state_dir, root).now, ask=talk.ask_for_disc
-    )
+    media = open_here(path, state_dir, talk.ask_for_disc)
     policy = media.verified.policy
     clock = clock_here(state_dir, policy)
     for item in media.passed_over:
@@ -298,12 +296,13 @@ def trust_update(
     """Walk to a newer root: each version must be signed by the holders of the one before it."""
     from installer.state.lock import locked
     from installer.trust import view as trustview
+    from installer.trust.mediakey import media_keys
     from installer.trust.rootmedia import read_roots
     from installer.trust.store import load_policy, update
 
     talk: Talk = context.obj
     before = load_policy(Places.state_dir)
-    roots = read_roots(paths)
+    roots = read_roots(paths, lambda: media_keys(Places.state_dir))
     with locked(Places.state_dir, "trust update"):
         after = update(Places.state_dir, roots)
     value = {

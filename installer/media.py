@@ -14,6 +14,7 @@ from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.beside import PassedOver, verify_with_countersignatures
 from installer.bundle.content import Sink, Writer
 from installer.bundle.digest import Digest
+from installer.bundle.encrypted import Unlock
 from installer.bundle.packing import Delta, Packing, read_packing
 from installer.bundle.parts import Ask
 from installer.bundle.release import Descriptor, File, Release
@@ -31,7 +32,8 @@ class Media:
     """A bundle whose signature holds. ``files`` are its templates and documents, checked against the signed list.
 
     ``passed_over`` are files in ``signatures/`` beside it that did not count; ``roots`` are those it
-    carries, raw; ``ask`` brings discs with further parts; ``packing`` says how the bundle carries the content.
+    carries, raw; ``ask`` brings discs with further parts, ``unlock`` the keys of encrypted media; ``packing`` says how
+    the bundle carries the content.
     """
 
     bundle: Path
@@ -42,6 +44,7 @@ class Media:
     roots: Mapping[int, bytes] = field(default_factory=dict)
     ask: Ask | None = None
     packing: Packing | Delta = field(default_factory=Packing)
+    unlock: Unlock | None = None
 
     @property
     def release(self) -> Release:
@@ -61,7 +64,7 @@ class Media:
         The head is verified again by identity: a bundle that was swapped meanwhile is ``media-changed`` (4). Of a
         delta, ``have`` and ``rebuild`` are as for :func:`check_content`.
         """
-        with BundleReader(self.bundle, self.ask) as reader:
+        with BundleReader(self.bundle, self.ask, self.unlock) as reader:
             swapped = reader.head.packing != self.packing.to_bytes()
             if swapped or Digest.of(reader.head.release) != self.verified.digest:
                 raise SealiftError(
@@ -72,10 +75,12 @@ class Media:
             )
 
 
-def open_media(path: Path, policy: TrustPolicy, *, now: Now = None, ask: Ask | None = None) -> Media:
-    """Verify who signed the bundle at ``path`` and read its small files. Raises the errors of the verifier."""
+def open_media(
+    path: Path, policy: TrustPolicy, *, now: Now = None, ask: Ask | None = None, unlock: Unlock | None = None
+) -> Media:
+    """Verify who signed the bundle at ``path`` and read its small files. Raises the errors of reader and verifier."""
     bundle = locate_bundle(path)
-    with BundleReader(bundle, ask) as reader:
+    with BundleReader(bundle, ask, unlock) as reader:
         verified, passed_over = verify_with_countersignatures(reader, policy, bundle, now=now)
         kept = [member for _, member in verified.release.members() if _is_kept(member)]
         if sum(member.size for member in kept) > _MAX_KEPT:
@@ -85,7 +90,7 @@ def open_media(path: Path, policy: TrustPolicy, *, now: Now = None, ask: Ask | N
         sink = _InMemory()
         check_content(reader, verified, [sink], quick=True, have=None)
         packing = read_packing(reader.head.packing, verified.release)
-        return Media(bundle, verified, sink.files, reader.size, passed_over, reader.head.roots, ask, packing)
+        return Media(bundle, verified, sink.files, reader.size, passed_over, reader.head.roots, ask, packing, unlock)
 
 
 def _is_kept(member: File | Descriptor) -> bool:

@@ -13,7 +13,7 @@ from installer.durable import tidy
 from installer.errors import SealiftError
 from installer.execute import Executor, Recovered
 from installer.look.observing import Coming, compose_host
-from installer.media import Media, open_media
+from installer.media import Media
 from installer.ownimages import own_images
 from installer.performers import Incoming
 from installer.plan.driver import Connect, Driver, Performer
@@ -33,7 +33,7 @@ from installer.state.state import ProductState, ReleaseRef, SiteState, copies, l
 from installer.talk import Talk
 from installer.trust.admission import Admitted
 from installer.trust.clock import raised
-from installer.trust.entrance import Entrance, clock_here, refuse_lost
+from installer.trust.entrance import Entrance, open_here, refuse_lost
 from installer.trust.store import load_policy, update
 
 _WRITTEN: Final = ("trust", "trials", "permits", "archives", "secrets", "secrets/*", "releases/*", "base/*", "tools/*")
@@ -79,9 +79,7 @@ def upgrade(request: Request, talk: Talk, approve: Approve, connect: Connect = c
     """Bring the release of a bundle into service. Raises every refusal; an upgrade taken back is in the outcome."""
     began = time.monotonic()
     state_dir = request.state_dir
-    media = open_media(
-        request.media, load_policy(state_dir), now=lambda root: clock_here(state_dir, root).now, ask=talk.ask_for_disc
-    )
+    media = open_here(request.media, state_dir, talk.ask_for_disc)
     policy = media.verified.policy  # of the newest root that the media leads to
     for item in media.passed_over:
         (talk.say if item.is_by_a_stranger else talk.warn)(item.line())

@@ -14,6 +14,7 @@ PACKAGES_HOME: Final = "lib/python3/dist-packages"  # where Debian's Python look
 DISTRIBUTIONS: Final = (
     "backports-zstd",
     "bcrypt",
+    "bech32",
     "cryptography",
     "docker",
     "jinja2",

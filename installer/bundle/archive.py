@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Protocol, Self
 
+from installer.bundle.encrypted import Unlock, decrypted
 from installer.bundle.frames import (
     FRAME_DATA,
     Buffer,
@@ -25,7 +26,7 @@ from installer.bundle.frames import (
     seek_table,
 )
 from installer.bundle.packing import MAX_PACKING_BYTES
-from installer.bundle.parts import Ask, open_bundle
+from installer.bundle.parts import Ask, bundle_of, bundles_in, open_bundle
 from installer.bundle.pathnote import PATH_FILE
 from installer.bundle.release import MAX_RELEASE_BYTES
 from installer.bundle.roots import MAX_ROOTS, ROOT_NAME
@@ -147,13 +148,18 @@ class BundleReader:
     Nothing it returns is trusted; :mod:`installer.bundle.verify` decides that.
     """
 
-    def __init__(self, path: Path, ask: Ask | None = None) -> None:
-        """Open ``path``, a bundle or its first part, and read its head; ``ask`` brings discs with further parts.
+    encrypted = False
+    """Whether the file is encrypted. Sizes and positions are of what it holds."""
 
-        Raises ``media-unreadable``, ``part-missing``, ``part-size`` (4), ``media-not-a-file`` (3), format errors.
+    def __init__(self, path: Path, ask: Ask | None = None, unlock: Unlock | None = None) -> None:
+        """Open ``path``, a bundle or its first part, and read its head.
+
+        ``ask`` brings discs with further parts, ``unlock`` the media keys for an encrypted bundle.
+        Raises ``media-unreadable``, ``part-missing``, ``part-size`` (4), ``media-not-a-file`` (3), what
+        :func:`~installer.bundle.encrypted.decrypted` raises, format errors.
         """
         try:
-            file = open_bundle(path, ask)
+            file, self.encrypted = decrypted(open_bundle(path, ask), bundle_of(path.name), unlock)
         except OSError as error:
             raise _unreadable(f"cannot read {path}", error, "is the media mounted, and may you read it") from error
         self._begin(file, path)
@@ -357,8 +363,7 @@ def locate_bundle(path: Path) -> Path:
     """
     if not path.is_dir():
         return path
-    named = (entry for pattern in ("*.bundle.tar.zst", "*.bundle.tar.zst.001") for entry in path.glob(pattern))
-    found = sorted(entry for entry in named if not entry.name.startswith("."))
+    found = bundles_in(path)
     if len(found) != 1:
         raise SealiftError(
             "not-a-bundle",

@@ -26,7 +26,8 @@ from installer.errors import SealiftError
 PARTS_FILE: Final = "parts.json"
 MAX_PARTS: Final = 999
 MAX_PARTS_BYTES: Final = 256 * 1024
-_PART: Final = re.compile(r"(.+\.bundle\.tar\.zst)\.([0-9]{3})")
+_PART: Final = re.compile(r"(.+\.bundle\.tar\.zst(?:\.age)?)\.([0-9]{3})")
+_ENDINGS: Final = ("", ".001", ".age", ".age.001")
 _PIECE: Final = 1024 * 1024
 
 Ask = Callable[[str], bool]
@@ -37,7 +38,7 @@ class PartsNote(Closed):
     """``parts.json``: ``size`` of the whole bundle, ``part_size`` of all parts but the last, their hashes in order."""
 
     type: Literal["application/vnd.sealift.parts.v1+json"] = "application/vnd.sealift.parts.v1+json"
-    bundle: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}\.bundle\.tar\.zst$")]
+    bundle: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}\.bundle\.tar\.zst(\.age)?$")]
     size: Annotated[int, Field(ge=1, le=2**50)]
     part_size: Annotated[int, Field(ge=1, le=2**50)]
     parts: Annotated[tuple[DigestText, ...], Field(min_length=1, max_length=MAX_PARTS)]
@@ -74,6 +75,18 @@ def split_name(name: str) -> tuple[str, int] | None:
     """Name of the bundle and number of the part, or None for what is no part."""
     found = _PART.fullmatch(name)
     return (found[1], int(found[2])) if found else None
+
+
+def bundle_of(name: str) -> str:
+    """Name of the bundle that a file of that name is, or is a part of."""
+    split = split_name(name)
+    return split[0] if split else name
+
+
+def bundles_in(folder: Path) -> list[Path]:
+    """Bundles and first parts in ``folder``, encrypted or not, sorted; those with a hidden name are none."""
+    named = (entry for ending in _ENDINGS for entry in folder.glob(f"*.bundle.tar.zst{ending}"))
+    return sorted(entry for entry in named if not entry.name.startswith("."))
 
 
 def open_bundle(path: Path, ask: Ask | None = None) -> BinaryIO:

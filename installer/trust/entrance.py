@@ -6,17 +6,21 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from installer.bundle.parts import Ask
 from installer.bundle.release import Release
 from installer.bundle.trust import TrustPolicy
 from installer.look.findings import Finding, warning
+from installer.media import Media, open_media
 from installer.site.site import Site
 from installer.state.releases import list_kept
 from installer.state.state import ProductState, SiteState, load_state
 from installer.trust.admission import Admitted, Here, Presented, admit, state_lost
 from installer.trust.clock import Clock, clock_of, date_findings, host_now, raised, root_findings
 from installer.trust.lost import Observe, lost_state
+from installer.trust.mediakey import media_keys
 from installer.trust.permit import read_permit
 from installer.trust.sitekey import site_fingerprint
+from installer.trust.store import load_policy
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,17 @@ class Entrance:
             "keep it for what it was made for, or destroy it",
         )
         return (*found, unused)
+
+
+def open_here(path: Path, state_dir: Path, ask: Ask | None = None) -> Media:
+    """Open media by the trust, the clock and the media keys of this state dir. Raises what ``open_media`` raises."""
+    return open_media(
+        path,
+        load_policy(state_dir),
+        now=lambda root: clock_here(state_dir, root).now,
+        ask=ask,
+        unlock=lambda: media_keys(state_dir),
+    )
 
 
 def clock_here(state_dir: Path, policy: TrustPolicy) -> Clock:
