@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import errno
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from installer.errors import SealiftError
+from installer.errors import ExitCode, SealiftError
 from installer.plan.actions import Action
 from installer.plan.checks import Check
 from installer.plan.plan import SHIFT, Plan, Step
@@ -23,6 +24,8 @@ from installer.state.journal import Journal, JournalUnwritableError, Run
 
 Perform = Callable[[Action | Check], None]
 Say = Callable[[str], None]
+PATIENCE: Sequence[float] = (2.0, 5.0, 10.0, 20.0)
+"""Seconds between tries to take a step back: an engine that restarts has everything up again by then."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,7 @@ class Executor:
         for step in plan.to_undo(watch.begun, undone):
             self._say(f"taking back: {step.name}")
             try:
-                for action in step.undo:
-                    self._perform(action)
+                self._take_back(step)
             except (SealiftError, OSError) as undoing:
                 self._journal.write(watch.run, "end", detail="operator-needed")
                 left = [one.name for one in plan.to_undo(watch.begun, undone)]
@@ -100,6 +102,21 @@ class Executor:
             undone = (*undone, step.name)
             self._journal.write(watch.run, "undo-done", step.name)
         self._journal.write(watch.run, "end", detail="rolled-back")
+
+    def _take_back(self, step: Step) -> None:
+        """Patiently: what does not answer may be starting again. Raises what the last try raised."""
+        end = time.monotonic() + sum(PATIENCE)
+        for pause in (*PATIENCE, None):
+            try:
+                for action in step.undo:
+                    self._perform(action)
+                return
+            except SealiftError as error:
+                waiting = error.exit_code in (ExitCode.HOST, ExitCode.SERVICE) and time.monotonic() <= end
+                if pause is None or not waiting:
+                    raise
+                self._say(f"  not yet, once more in {pause:.0f} s: {error.message}")
+                time.sleep(pause)
 
 
 @dataclass

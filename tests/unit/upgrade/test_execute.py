@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from installer import execute
 from installer.commands import Command
 from installer.errors import ExitCode, SealiftError
 from installer.execute import Executor
@@ -108,13 +109,34 @@ def test_takes_everything_back_in_reverse_and_says_what_serves(
     assert world.words[-len(taken_back) :] == taken_back
 
 
+@pytest.mark.parametrize(("times", "code", "tries"), [(2, ExitCode.ROLLED_BACK, 3), (9, ExitCode.OPERATOR_NEEDED, 3)])
+def test_waits_for_an_engine_that_restarts_before_it_calls_the_operator(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, times: int, code: ExitCode, tries: int
+) -> None:
+    class Restarting(World):
+        def __call__(self, action: Action | Check) -> None:
+            super().__call__(action)
+            if self.words[-1] == "stop" and self.words.count("stop") <= times:
+                raise SealiftError("engine-missing", "no engine answers")
+
+    monkeypatch.setattr(execute, "PATIENCE", (0.01, 0.01))
+    world = Restarting(fail_at="ask")
+    with pytest.raises(SealiftError) as caught:
+        Executor(journal, world, silent).execute(plan())
+    assert (caught.value.exit_code, world.words.count("stop")) == (code, tries)
+
+
 def test_a_first_install_that_failed_says_that_nothing_serves(journal: Journal) -> None:
     with pytest.raises(SealiftError) as caught:
         Executor(journal, World(fail_at="ask"), silent).execute(plan(old=None))
     assert caught.value.message.startswith("nothing is serving")
 
 
-def test_what_cannot_be_taken_back_calls_the_operator_and_is_tried_again(journal: Journal) -> None:
+def test_what_cannot_be_taken_back_calls_the_operator_and_is_tried_again(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute, "PATIENCE", ())
+
     class Stuck(World):
         def __call__(self, action: Action | Check) -> None:
             super().__call__(action)

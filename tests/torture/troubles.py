@@ -1,0 +1,296 @@
+"""What can go wrong around an upgrade, in each of its phases, on a real engine: ``make troubles MINUTES=30``.
+
+A cell is a phase and a trouble. As the phase begins the trouble strikes; the run must end with a code that is true, old
+or new must serve once the engine is back, and the same command again must end as if nothing had happened. One line of
+the results file is one cell; those that are there are not tried again. The table: ``python -m tests.torture.troubles``
+with a results file alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from installer.site.names import other
+from installer.state.journal import Journal
+from installer.state.state import load_state
+from installer.targets import labels
+from tests import claims
+from tests.e2e.site.host import Site
+from tests.e2e.site.own_engine import OwnEngine
+from tests.e2e.site.vendor import Edition
+from tests.torture.real import commit_of_the_sources, settle_vendor
+
+PHASES: Final = {
+    "blue-green": (
+        *("load", "base", "start", "health", "preview", "smoke", "switch", "bake", "drain", "retire", "commit"),
+    ),
+    "rolling": (
+        *("load", "base", "start-1", "health-1", "smoke-1", "shift-1", "watch-1", "drain-1", "stop-1"),
+        *("start-2", "shift-2", "drain-2", "stop-2", "switch", "bake", "retire", "commit"),
+    ),
+}
+_COMPOSE: Final = """\
+services:
+  board: {image: "{{ images.board }}", stop_grace_period: 0s}
+  store:
+    image: "{{ images.board }}"
+    command: ["/bin/busybox", "sleep", "100000"]
+    stop_grace_period: 0s
+    environment: {EDITION: "VERSION"}
+    volumes: ["data:/data"]
+volumes: {data: {}}
+"""
+_SERVICES: Final = (
+    "{board: {image: board, replicas: 2, health: {http: ':3000/status'}}, store: {image: board, state: shared}}"
+)
+_PREPARING: Final = ("load",)
+"""Steps that keep their own error: nothing that runs was touched."""
+
+
+@dataclass
+class House:
+    """A site on an engine of its own, its state dir on a disk of its own."""
+
+    engine: OwnEngine
+    site: Site
+
+    @classmethod
+    def build(cls, root: Path) -> House:
+        engine = OwnEngine(Path(tempfile.mkdtemp(prefix="se-", dir="/var/tmp")), live_restore=False)
+        engine.start()
+        site = Site.make(engine.client, root / "site", claims.port_block(), claims.subnet())
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300m,mode=0700", "tmpfs", site.state], check=True)
+        site.configure(
+            target={"kind": "compose", "engine": engine.endpoint},
+            timing={"health": "20s", "settle": "200ms", "bake": "700ms", "drain": "300ms"},
+        )
+        return cls(engine, site)
+
+    def pull_down(self) -> None:
+        """Leave nothing of it."""
+        self.engine.end()
+        subprocess.run(["umount", "--lazy", self.site.state], check=True)
+        shutil.rmtree(self.engine.folder)
+
+    # Troubles. Each returns what mends it, or None where there was nobody to strike.
+
+    def engine_stopped(self) -> Callable[[], None] | None:
+        return self._restarted(signal.SIGTERM)
+
+    def engine_killed(self) -> Callable[[], None] | None:
+        return self._restarted(signal.SIGKILL)
+
+    def registry_gone(self) -> Callable[[], None] | None:
+        return self._gone(self.site.names.registry)
+
+    def haproxy_killed(self) -> Callable[[], None] | None:
+        return self._struck([item for item in self.site.containers() if self._name(item) == self.site.names.edge])
+
+    def new_out_of_memory(self) -> Callable[[], None] | None:
+        active = self._active()
+        return self._struck(self._of(other(active))) if active else None
+
+    def old_out_of_memory(self) -> Callable[[], None] | None:
+        return self._struck(self._of(self._active()))
+
+    def disk_full(self) -> Callable[[], None] | None:
+        filler = self.site.state / "filler"
+        disk = os.statvfs(self.site.state)
+        with suppress(OSError), filler.open("wb", buffering=0) as file:
+            file.write(bytes(disk.f_bavail * disk.f_frsize))
+            file.write(bytes(4096))
+        return filler.unlink
+
+    def _restarted(self, number: signal.Signals) -> Callable[[], None]:
+        self.engine.stop(number)
+        self.engine.start()
+        return lambda: None
+
+    def _gone(self, name: str) -> Callable[[], None] | None:
+        self.engine.client.api.remove_container(name, force=True)
+        return lambda: None
+
+    def _struck(self, items: list[Any]) -> Callable[[], None] | None:
+        """As the kernel does where memory is short."""
+        pids = [int(self.engine.client.api.inspect_container(one["Id"])["State"]["Pid"]) for one in items]
+        for pid in filter(None, pids):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return (lambda: None) if any(pids) else None
+
+    def _of(self, part: str | None) -> list[Any]:
+        return [item for item in self.site.containers() if item["Labels"].get(labels.PART) == part]
+
+    def _active(self) -> Any:
+        return load_state(self.site.state).products["board"].active
+
+    @staticmethod
+    def _name(item: Any) -> str:
+        return str(item["Names"][0]).removeprefix("/")
+
+
+TROUBLES: Final[dict[str, Callable[[House], Callable[[], None] | None]]] = {
+    "engine stopped": House.engine_stopped,
+    "engine killed": House.engine_killed,
+    "registry gone": House.registry_gone,
+    "HAProxy killed": House.haproxy_killed,
+    "new out of memory": House.new_out_of_memory,
+    "old out of memory": House.old_out_of_memory,
+    "disk full": House.disk_full,
+}
+
+
+class Matrix:
+    """Cells on one house; what was found is in ``results``."""
+
+    def __init__(self, root: Path, results: Path) -> None:
+        self._vendor = settle_vendor(root)
+        self._results = results
+        self.done = {(one["strategy"], one["phase"], one["trouble"]) for one in read(results)}
+        self._made = len(self.done)
+        self.house = House.build(root)
+        self.site.trust(self._vendor)
+        self.site.installed(self._kit(edge=True))
+
+    @property
+    def site(self) -> Site:
+        return self.house.site
+
+    def cells(self) -> Iterator[tuple[str, str, str]]:
+        """Those that are not done."""
+        for strategy, phases in PHASES.items():
+            for phase in phases:
+                for trouble in TROUBLES:
+                    if (strategy, phase, trouble) not in self.done:
+                        yield strategy, phase, trouble
+
+    def cell(self, strategy: str, phase: str, trouble: str) -> dict[str, Any]:
+        """Try one; what came of it."""
+        began, old, kit = time.monotonic(), self.site.door(), self._kit()
+        new = self._version
+        process = self.site.start("install", str(kit), "--strategy", strategy, "--json")
+        where = self._reached(process, phase)
+        mend = TROUBLES[trouble](self.house) if where else None
+        out, err = process.communicate(timeout=300)
+        said = json.loads(out)
+        if mend:
+            mend()
+        found = [] if where else [f"{phase} was never reached: {said}"]
+        found += self._judged(process.returncode, said, old, new)
+        found += self._converges(kit, strategy, new)
+        line = {"strategy": strategy, "phase": phase, "trouble": trouble, "struck": bool(mend), "where": where}
+        line |= {"code": process.returncode, "problems": found, "talk": err[-1500:] if found else ""}
+        line |= {"seconds": round(time.monotonic() - began, 1), "commit": commit_of_the_sources()}
+        with self._results.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        return line
+
+    @property
+    def _version(self) -> str:
+        return f"1.{self._made}.0"
+
+    def _kit(self, **more: Any) -> Path:
+        self._made += 1
+        compose = _COMPOSE.replace("VERSION", self._version)
+        return self._vendor.kit(Edition(self._version, compose=compose, services=_SERVICES, **more))
+
+    def _reached(self, process: subprocess.Popen[str], phase: str) -> str:
+        """Wait until the phase begins; the step that was under way a moment later."""
+        journal = Journal(self.site.state)
+        while process.poll() is None:
+            run = journal.unfinished()
+            begun = run.begun if run else ()
+            if any(step == phase or (step.startswith(f"{phase}-") and "-" not in phase) for step in begun):
+                return begun[-1]
+            time.sleep(0.003)
+        return ""
+
+    def _judged(self, code: int, said: dict[str, Any], old: str, new: str) -> list[str]:
+        """Whether the exit code is true: who serves by it, once the engine has brought everything back."""
+        fine = {0: (new,), 7: (old,), 9: (old,), 10: (old,), 11: (old, new)}.get(code, ())
+        deadline = time.monotonic() + 60
+        while (door := self.site.door()) not in (old, new) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        found = [] if door in fine else [f"it ended with {code} ({said.get('error')}), and {door} serves"]
+        if code in (10, 11) and "serving" not in said["error"]["message"].partition(":")[0]:
+            found.append(f"it does not say what serves: {said['error']['message']}")
+        return found
+
+    def _converges(self, kit: Path, strategy: str, new: str) -> list[str]:
+        answer = self.site.sealift("install", str(kit), "--strategy", strategy)
+        if answer.code:
+            return [f"the next run ended with {answer.code}: {answer.value}"]
+        (status,) = self.site.done("status")["products"]
+        found = [] if self.site.door() == new else [f"{self.site.door()} serves after all"]
+        found += [] if self.site.parts() == {status["active"], "base"} else [f"containers of {self.site.parts()}"]
+        found += [] if status["healthy"] and not status["pending"] else [f"status: {status}"]
+        left = [path for path in self.site.state.rglob("*") if path.name.endswith((".new", ".draft", ".tmp", ".old"))]
+        return found + [f"left over: {path}" for path in left if "registry/data" not in str(path)]
+
+
+def read(results: Path) -> list[dict[str, Any]]:
+    """Every cell that was tried."""
+    return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+
+
+def table(results: Path) -> str:
+    """Phases by troubles, in Markdown: exit codes, ``·`` where there was nobody to strike, ``**!**`` what was wrong."""
+    seen = {(one["strategy"], one["phase"], one["trouble"]): one for one in read(results)}
+    lines = [f"| phase | {' | '.join(TROUBLES)} |", "|---" * (len(TROUBLES) + 1) + "|"]
+    for strategy, phases in PHASES.items():
+        for phase in phases:
+            cells = [_shown(seen.get((strategy, phase, trouble))) for trouble in TROUBLES]
+            lines.append(f"| {strategy}: {phase} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _shown(one: dict[str, Any] | None) -> str:
+    if one is None:
+        return ""
+    if one["problems"]:
+        return "**!**"
+    return str(one["code"]) if one["struck"] else "·"
+
+
+def _end(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main(words: list[str]) -> int:
+    """``RESULTS [MINUTES]``: go on for so long, or show the table; 1 where anything was wrong."""
+    results = Path(words[0])
+    signal.signal(signal.SIGTERM, _end)  # what was started is taken down
+    if words[1:]:
+        end = time.monotonic() + float(words[1]) * 60
+        with tempfile.TemporaryDirectory(prefix="sealift-troubles-") as folder:
+            matrix = Matrix(Path(folder), results)
+            try:
+                for cell in matrix.cells():
+                    if time.monotonic() > end:
+                        break
+                    print(json.dumps(matrix.cell(*cell)), flush=True)
+            finally:
+                matrix.house.pull_down()
+    print(table(results))
+    lines = read(results)
+    wrong = [one for one in lines if one["problems"]]
+    print(
+        f"{len(lines)} of {len(TROUBLES) * sum(map(len, PHASES.values()))} tried; what ended badly: {wrong or 'none'}"
+    )
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
