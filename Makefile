@@ -1,6 +1,6 @@
 # Debian 12 with git, make and python3 is enough; `make setup` gets the rest. `make` alone shows this list.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint reproducible load mutation fuzz bench kills testkit torture lock clean
+.PHONY: help setup demo test lint reproducible load mutation fuzz bench kills testkit torture troubles lock clean
 # One run at a time: the recipes share the engine and the environment.
 .NOTPARALLEL:
 
@@ -52,6 +52,10 @@ testkit: setup ## the test vectors of the age format (C2SP) against our reader; 
 torture: setup_flags = --engine
 torture: setup ## kill the program on real compose again and again (MINUTES=30, goes on where it stopped)
 	@.ci/with-engine $(bin)/python -m tests.torture.real $(or $(MINUTES),30) $(or $(RESULTS),tests/torture/results.jsonl)
+
+troubles: setup_flags = --engine
+troubles: setup ## what can go wrong in each phase of an upgrade, on an engine of its own (MINUTES=60, goes on where it stopped)
+	@.ci/with-engine $(bin)/python -m tests.torture.troubles $(or $(RESULTS),tests/torture/troubles.jsonl) $(or $(MINUTES),60)
 
 lock: setup ## write requirements.lock again, with the newest releases that pyproject.toml allows
 	@.ci/lock

@@ -34,7 +34,8 @@ class SiteSteps:
         """The site's registry, where it doesn't run yet or the media bring a newer one; from them or our archive."""
         steps = []
         newer = [image.name for image in (self._newer_edge, self._newer_registry) if image is not None]
-        images = tuple(sorted({*newer, *(name for name in (self.edge, self.registry) if name is not None)}))
+        missing = [name for name in (self.edge, self.registry) if name is not None and name in self.carried]
+        images = tuple(sorted({*newer, *missing}))
         if images and self.from_media:
             steps.append(
                 Step(

@@ -32,6 +32,10 @@ class FileDoor:
         self.world.put("edge/disk.cfg", _CONFIG.dump_json(config))
         self._reload()
 
+    def restart(self) -> None:
+        """What the engine does when it died: the new worker knows what stands on disk."""
+        self._reload()
+
     def stop(self) -> None:
         """No worker, and no file."""
         self.world.drop("edge/live.cfg")
@@ -122,6 +126,7 @@ class FileDoor:
         return [back for back in self._live().backends if (back.product, back.colour) == (product, colour)]
 
     def _live(self) -> EdgeConfig:
+        self._refuse_stopped()
         return _parsed(self._text("live.cfg"))
 
     def _map(self, name: str) -> dict[str, Colour]:

@@ -8,7 +8,7 @@
 
 Each change is one file, written durably, so that a process killed between two changes leaves what a killed Compose
 leaves: some of the containers. A container whose environment says ``FAULT`` is ``unhealthy``, or ``mute`` (it answers
-no question), or ``mute-outside`` (none that comes through the front door).
+no question), or ``mute-outside`` (none that comes through the front door). A file ``down``: the engine does not answer.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class World:
 
     def observe(self, product: str | None = None) -> Observed:
         """Containers and networks, of one product where it is given."""
+        self._refuse_down()
         replicas = [replica for _, replica in self.containers() if product in (None, replica.product)]
         nets = [self._network(path) for path in self._all("networks")]
         return Observed(
@@ -68,6 +69,7 @@ class World:
         return "absent"
 
     def network_exists(self, name: str) -> bool:
+        self._refuse_down()
         return (self.root / "networks" / name).exists()
 
     def owner_of(self, network: str, address: str) -> str | None:
@@ -90,6 +92,7 @@ class World:
 
     def run(self, command: Command, *, check: bool = True) -> Finished:
         """Obey. Raises ``tool-failed`` (7) as the real program's failure would."""
+        self._refuse_down()
         try:
             finished = Finished(0, self._obey(list(command.argv)), "")
         except _Refusal as refusal:
@@ -97,6 +100,18 @@ class World:
         if check and finished.code:
             raise SealiftError("tool-failed", f"exit code 1 from: {command}: {finished.err}", hint="see the world")
         return finished
+
+    def make_ill(self, product: str, part: str, fault: str) -> None:
+        """What ails every container of a part from now on; nothing where ``fault`` is empty."""
+        for path, replica in list(self.containers()):
+            if (replica.product, replica.part) == (product, part):
+                value = json.loads(path.read_bytes())
+                value["fault"], value["replica"]["health"] = fault, "unhealthy" if fault else "healthy"
+                self.put(str(path.relative_to(self.root)), json.dumps(value).encode())
+
+    def _refuse_down(self) -> None:
+        if (self.root / "down").exists():
+            raise SealiftError("engine-missing", "no engine answers", hint="start it")
 
     def put(self, name: str, content: bytes = b"") -> None:
         """Write one file of the world."""

@@ -21,6 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from installer import execute
 from installer import upgrade as verbs
 from installer.bundle import rootfile, roots
 from installer.bundle.release import Release
@@ -301,6 +302,7 @@ def _remember_what_is_pure() -> None:
             made[key] = real(release, site, state_dir, *rest)
         return made[key]
 
+    setattr(execute, "PATIENCE", ())  # noqa: B010 - nothing on files comes back by itself
     setattr(verbs, "render_release", render)  # noqa: B010 - it is not one of its own names
     for module, name in ((rootfile, "read_root"), (roots, "read_root"), (site, "parse_site"), (Release, "parse")):
         setattr(module, name, staticmethod(lru_cache(getattr(module, name))))

@@ -59,7 +59,7 @@ class Torture:
     """A vendor, one site, and what was found so far in ``results``."""
 
     def __init__(self, root: Path, results: Path, seed: int) -> None:
-        self._vendor = _vendor(root)
+        self._vendor = settle_vendor(root)
         self._engine = docker.from_env()
         self._results, self._seed = results, seed
         self.count = len(results.read_text().splitlines()) if results.exists() else 0
@@ -80,7 +80,7 @@ class Torture:
         found += self._settled(task)
         line = {"number": number, "what": task.what, "how": how, "where": where, "problems": found}
         line["kills"] = len([one for one in where if one])
-        line |= {"seconds": round(time.monotonic() - began, 1), "commit": _commit()}
+        line |= {"seconds": round(time.monotonic() - began, 1), "commit": commit_of_the_sources()}
         with self._results.open("a") as file:
             file.write(json.dumps(line) + "\n")
         self.count += 1
@@ -198,7 +198,7 @@ class Torture:
         return found + [f"left over: {path}" for path in drafts if "registry/data" not in str(path)]
 
 
-def _vendor(root: Path) -> Vendor:
+def settle_vendor(root: Path) -> Vendor:
     """The images of the site's own services are in the cache once they were built."""
     subprocess.run([Path(__file__).parents[2] / "manifests/edge/build"], check=True, capture_output=True)
     (root / "vendor").mkdir()
@@ -227,7 +227,7 @@ def _kill_child(parent: int) -> bool:
     return False
 
 
-def _commit() -> str:
+def commit_of_the_sources() -> str:
     done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return done.stdout.strip()
 

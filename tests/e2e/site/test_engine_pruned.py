@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -87,20 +87,37 @@ def test_staged_colour_that_was_stopped_comes_back_to_switch(
 
 
 def test_everything_that_was_stopped_comes_back_from_archives_and_registry(house: Site, own_engine: OwnEngine) -> None:
-    for item in own_engine.client.containers.list():
-        item.stop(timeout=1)
-    prune(own_engine)
-    assert own_engine.client.containers.list(all=True) == [] and own_engine.client.images.list() == []
+    _stop_and_prune(own_engine)
     said = house.done("rollback")
     assert said["version"] == "1.2.0"
-    deadline = time.monotonic() + 30
-    while house.door() != "1.2.0":
-        assert time.monotonic() < deadline, house.door()
-        time.sleep(0.2)
+    _eventually(lambda: house.door() == "1.2.0")
     assert _asked_through_the_door(house)
     (product,) = house.done("status")["products"]
     assert product["healthy"] is True and product["previous"] == "1.3.0"
     assert len(house.parts()) == 1
+
+
+def test_release_that_carries_no_edge_images_comes_in_all_the_same(
+    house: Site, own_engine: OwnEngine, vendor: Vendor
+) -> None:
+    _stop_and_prune(own_engine)
+    house.installed(vendor.kit(Edition("1.4.0", note="Pruned.")))
+    _eventually(lambda: house.door() == "1.4.0")
+
+
+def _stop_and_prune(own_engine: OwnEngine) -> None:
+    """Nothing of the site is left on the engine."""
+    for item in own_engine.client.containers.list():
+        item.stop(timeout=1)
+    prune(own_engine)
+    assert own_engine.client.containers.list(all=True) == [] and own_engine.client.images.list() == []
+
+
+def _eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.2)
 
 
 def _idle(site: Site) -> str:

@@ -49,6 +49,7 @@ class Edition:
 
     ``edge``: it carries the images of front door and registry; ``edge_layouts`` name others than the usual ones.
     ``ballast``: a file beside busybox, in the layer that is large.
+    ``signer`` is the name of its key; ``roots`` are the roots of trust that its media carry.
     """
 
     version: str
@@ -66,6 +67,8 @@ class Edition:
     edge_layouts: tuple[tuple[str, Path], ...] = ()
     ballast: str = ""
     services: str = "{board: {image: board, health: {http: ':3000/status'}}}"
+    signer: str = "release"
+    roots: tuple[Path, ...] = ()
 
     @property
     def _edge(self) -> str:
@@ -123,9 +126,10 @@ class Vendor:
                 f"v{edition.version}",
                 self.root,
                 folder / "release.yaml",
-                (self.root / "keys/release.key",),
+                (self.root / f"keys/{edition.signer}.key",),
                 installer=self.root / "install",
                 output=folder / "out",
+                roots=edition.roots,
             )
             self._kits[edition] = build(asked, lambda _: "word", Talk(quiet=True)).kit
         return self._kits[edition]
