@@ -81,7 +81,8 @@ class Backend:
 class Frontend:
     """An entry point on its address, and the preview of it: plain, on an address of its own, always ``preview_colour``.
 
-    ``tls_pem`` is the name of a file that :func:`installer.edge.files.write_pem` wrote.
+    One that the release to come lacks has no preview. ``tls_pem`` is the name of a file that
+    :func:`installer.edge.files.write_pem` wrote.
     """
 
     product: Name
@@ -89,12 +90,17 @@ class Frontend:
     protocol: Protocol
     bind: str
     tls_pem: PemName | None
-    preview_bind: str
+    preview_bind: str | None
     preview_colour: Colour | None = None
 
     def __post_init__(self) -> None:
-        split_bind(self.bind)
-        split_bind(self.preview_bind)
+        for bind in self.binds:
+            split_bind(bind)
+
+    @property
+    def binds(self) -> tuple[str, ...]:
+        """Every address it listens on."""
+        return (self.bind,) if self.preview_bind is None else (self.bind, self.preview_bind)
 
     @property
     def name(self) -> str:
@@ -119,7 +125,7 @@ class EdgeConfig:
     def __post_init__(self) -> None:
         _refuse_doubles("entry point", [front.name for front in self.frontends])
         _refuse_doubles("backend", [back.name for back in self.backends])
-        binds = [split_bind(bind) for front in self.frontends for bind in (front.bind, front.preview_bind)]
+        binds = [split_bind(bind) for front in self.frontends for bind in front.binds]
         _refuse_doubles("address", [f"{address} port {port}" for address, port in binds])
         protocols = {front.name: front.protocol for front in self.frontends}
         for back in self.backends:

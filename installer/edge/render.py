@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from installer.edge.config import Backend, EdgeConfig, Frontend, Protocol, Server, split_bind
@@ -101,7 +102,7 @@ def _text(config: EdgeConfig, name: str) -> str:
     fronts = sorted(config.frontends, key=lambda front: front.name)
     backs = sorted(config.backends, key=lambda back: back.name)
     known = frozenset(back.name for back in backs)
-    parts = [head, *(_frontend(front) for front in fronts), *(_preview(front, known) for front in fronts)]
+    parts = [head, *(_frontend(front) for front in fronts), *_previews(fronts, known)]
     parts += [_handover(front) for front in fronts if front.protocol == "http"]
     return "\n".join([*parts, *(_backend(back, config.retries) for back in backs)])
 
@@ -135,12 +136,16 @@ def _handover(front: Frontend) -> str:
     )
 
 
-def _preview(front: Frontend, known: frozenset[str]) -> str:
+def _previews(fronts: Iterable[Frontend], known: frozenset[str]) -> list[str]:
+    return [_preview(front, front.preview_bind, known) for front in fronts if front.preview_bind is not None]
+
+
+def _preview(front: Frontend, bind: str, known: frozenset[str]) -> str:
     target = f"{front.name}.{front.preview_colour}"
     use = (f"default_backend {target}",) if target in known else ()
     return _section(
         f"frontend {front.name}.preview",
-        f"bind {_bind(front.preview_bind)}",
+        f"bind {_bind(bind)}",
         *_front_options(front),
         *use,
     )

@@ -43,8 +43,8 @@ def check_host(scene: Scene, inventory: Inventory) -> tuple[str, ...]:
 
 def check_ports(fronts: Iterable[Frontend], held: EdgeConfig | None, more: Iterable[str] = ()) -> None:
     """Every address must be free, or held by our own front door. Raises ``port-taken`` (7)."""
-    ours = {bind for front in (held.frontends if held else ()) for bind in (front.bind, front.preview_bind)}
-    wanted = [bind for front in fronts for bind in (front.bind, front.preview_bind)]
+    ours = {bind for front in (held.frontends if held else ()) for bind in front.binds}
+    wanted = [bind for front in fronts for bind in front.binds]
     for bind in [*(bind for bind in wanted if bind not in ours), *more]:
         address, port = split_bind(bind)
         try:

@@ -23,7 +23,7 @@ def questions(release: Release, fronts: tuple[Frontend, ...], *, preview: bool) 
     for smoke in release.smoke:
         front = by_entry[smoke.entry]
         scheme = "https" if front.tls_pem and not preview else "http"
-        address, port = split_bind(front.preview_bind if preview else front.bind)
+        address, port = split_bind(front.preview_bind if preview and front.preview_bind else front.bind)
         address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - where to ask, not bind
         host = f"[{address}]" if ":" in address else address
         found.append(

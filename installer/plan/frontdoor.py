@@ -107,11 +107,15 @@ def with_product(
 def union(
     config: EdgeConfig | None, site: Site, product: str, fronts: Sequence[Frontend], backs: Sequence[Backend]
 ) -> EdgeConfig:
-    """``config`` with the new colour beside the old one: what only the old release has stays until it retires."""
+    """``config`` with the new colour beside the old one: what only the old release has stays until it retires.
+
+    It stays without a preview: the ports are numbered by the entry points of the release to come.
+    """
     config = config or EdgeConfig()
     colours = {back.colour for back in backs}
     entries = {front.entry for front in fronts}
-    kept_fronts = [front for front in config.frontends if front.product == product and front.entry not in entries]
+    gone = [front for front in config.frontends if front.product == product and front.entry not in entries]
+    kept_fronts = [replace(front, preview_bind=None, preview_colour=None) for front in gone]
     kept_backs = [back for back in config.backends if back.product == product and back.colour not in colours]
     return with_product(config, site, product, [*fronts, *kept_fronts], [*kept_backs, *backs])
 

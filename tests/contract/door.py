@@ -91,7 +91,7 @@ class FileDoor:
             raise SealiftError("edge-failed", f"no answer from {question.url}", hint="look")
         place = question.url.split("/")[2]
         for front in self._live().frontends:
-            if place in (front.bind, front.preview_bind):
+            if place in front.binds:
                 colour = front.preview_colour if place == front.preview_bind else self.colours().get(front.product)
                 wrong = ("absent", "unhealthy", "mute", *(("mute-outside",) if place == front.bind else ()))
                 if any(fault in wrong for fault in self._faults(front, colour)):

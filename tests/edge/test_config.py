@@ -84,7 +84,7 @@ def test_order_makes_no_difference_to_the_text(config: EdgeConfig, random: st.ra
     text = render(config)
     assert render(replace(config, frontends=tuple(fronts), backends=tuple(backs))) == text
     assert len(mark(text) or "") == 32
-    assert listens_on(text) == {split_bind(at) for front in fronts for at in (front.bind, front.preview_bind)}
+    assert listens_on(text) == {split_bind(at) for front in fronts for at in front.binds}
 
 
 def example() -> EdgeConfig:

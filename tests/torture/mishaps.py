@@ -1,4 +1,4 @@
-"""What can go wrong around a run, as each of its steps begins, on the target in files: ``python -m tests.torture.mishaps``.
+"""What can go wrong around a run, as each of its steps begins, on files: ``python -m tests.torture.mishaps``.
 
 Engine gone, registry gone, front door gone, containers that fall ill, a full disk; each stays so until the run has
 ended. Its exit code must be true of what serves, and the same command again must end as if nothing had happened.
@@ -113,6 +113,9 @@ def mend(state: Path) -> None:
         world.make_ill(PRODUCT, part, "")
     if not FileDoor(world).running():
         FileDoor(world).restart()
+    registry = load_state(state).registry
+    if registry is not None:
+        world.put("registry/running", registry.digest.encode())
 
 
 def main(words: Sequence[str]) -> int:

@@ -6,6 +6,7 @@ import base64
 import itertools
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from installer.registry.settings import derived
 from tests.e2e.site.conftest import SECOND, sites
 from tests.e2e.site.host import Site
 from tests.e2e.site.people import LISTEN, NOBODY, READ_PROCESSES, TRY_EVERYTHING, as_nobody, squatter
-from tests.e2e.site.vendor import Edition, Vendor
+from tests.e2e.site.vendor import REPOSITORY, Edition, Vendor
 
 pytestmark = pytest.mark.e2e
 
@@ -118,6 +119,21 @@ def test_others_read_no_secret_from_processes_and_containers(house: House) -> No
         seen += json.dumps(api.inspect_container(item["Id"])) + json.dumps(api.inspect_image(item["ImageID"]))
         seen += api.logs(item["Id"]).decode(errors="replace")
     assert [secret for secret in house.secrets if secret in seen] == []
+
+
+def test_passphrase_in_the_environment_of_who_signs_is_nobody_elses_to_read(vendor: Vendor) -> None:
+    word = "a-word-that-only-the-signer-knows"
+    words = [sys.executable, "-m", "bundler", "sign", str(vendor.kit(SECOND)), "--key", "keys/stranger.key"]
+    mine = os.environ | {"PYTHONPATH": str(REPOSITORY), "SEALIFT_PASSPHRASE": word}
+    with subprocess.Popen(
+        words, cwd=vendor.root, env=mine, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as one:
+        one.send_signal(signal.SIGSTOP)
+        seen = as_nobody(READ_PROCESSES)
+        own = Path(f"/proc/{one.pid}/environ").read_text()
+        one.kill()
+    assert word in own, "whoever is the same user, or root, can"
+    assert any("keys/stranger.key" in line for line in seen) and not any(word in line for line in seen)
 
 
 def test_a_secret_of_the_site_stands_in_one_file_and_in_no_release(house: House) -> None:

@@ -67,6 +67,7 @@ class Edition:
     edge_layouts: tuple[tuple[str, Path], ...] = ()
     ballast: str = ""
     services: str = "{board: {image: board, health: {http: ':3000/status'}}}"
+    smoke: str = "[{entry: web, http: /ready, expect: 200, contains: 'yes'}]"
     signer: str = "release"
     roots: tuple[Path, ...] = ()
 
@@ -85,7 +86,7 @@ class Edition:
             f"platforms: [{self.platform}]\nimages: {{board: {{from: 'oci:image'}}}}\ntemplates: [templates]\n"
             f"deploy: {{compose: compose.yaml.j2}}\n{self._edge}"
             f"services: {self.services}\nentry_points: {{{doors}{self.more_doors}}}\n"
-            "smoke: [{entry: web, http: /ready, expect: 200, contains: 'yes'}]\n" + self.manifest
+            f"smoke: {self.smoke}\n" + self.manifest
         )
 
 
