@@ -25,6 +25,7 @@ from installer import execute
 from installer import upgrade as verbs
 from installer.bundle import rootfile, roots
 from installer.bundle.release import Release
+from installer.performers import frontdoor
 from installer.site import rendering, site
 from installer.state.journal import Journal
 from installer.trust.store import load_policy, provision
@@ -303,6 +304,7 @@ def _remember_what_is_pure() -> None:
         return made[key]
 
     setattr(execute, "PATIENCE", ())  # noqa: B010 - nothing on files comes back by itself
+    setattr(frontdoor, "_AWAY", 0.0)  # noqa: B010
     setattr(verbs, "render_release", render)  # noqa: B010 - it is not one of its own names
     for module, name in ((rootfile, "read_root"), (roots, "read_root"), (site, "parse_site"), (Release, "parse")):
         setattr(module, name, staticmethod(lru_cache(getattr(module, name))))
