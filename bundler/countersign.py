@@ -205,7 +205,8 @@ def _program(bundle: Path, release: Release) -> bytes | None:
     listed = next((file for file in release.files if file.path == PROGRAM_PATH), None)
     if not path.is_file() or listed is None:
         return None
-    data = path.read_bytes()
+    with path.open("rb") as file:
+        data = file.read(listed.size + 1)
     if str(Digest.of(data)) != listed.digest:
         raise _damaged(str(path), listed)
     return data

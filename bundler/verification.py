@@ -25,6 +25,7 @@ from installer.bundle.digest import Digest
 from installer.bundle.encrypted import Unlock
 from installer.bundle.keyless import OF_STRANGERS
 from installer.bundle.packing import Delta, Packing, read_packing
+from installer.bundle.parts import open_regular
 from installer.bundle.release import Release
 from installer.bundle.signature import parse_signature
 from installer.bundle.subject import claim_of, claimed_signer
@@ -114,8 +115,8 @@ def verify_media(
         return Verification(verified, CHECKED, elsewhere, passed_over)
     if not path.is_dir():
         return Verification(verified, CHECKED, (*elsewhere, BESIDE), passed_over)
-    _check_program(program, verified.release)
-    signed, more = _program_is_signed(program, verified.policy, demands_program)
+    payload = _read_program(program, verified.release)
+    signed, more = _program_is_signed(program.parent, payload, verified.policy, demands_program)
     checked = (*CHECKED, BESIDE, *((SIGNED_PROGRAM,) if signed else ()))
     not_checked = (*elsewhere, *(() if signed else (SIGNED_PROGRAM,)))
     return Verification(verified, checked, not_checked, (*passed_over, *more))
@@ -144,13 +145,14 @@ def _left_out(packing: Packing | Delta, release: Release, old: OldBytes) -> tupl
     return (f"{unread} members that sites are said to hold",) if unread else ()
 
 
-def _program_is_signed(program: Path, policy: TrustPolicy, demanded: bool) -> tuple[bool, tuple[PassedOver, ...]]:
-    """Whether the installer role's threshold has signed ``program``, and what did not count.
+def _program_is_signed(
+    folder: Path, payload: bytes, policy: TrustPolicy, demanded: bool
+) -> tuple[bool, tuple[PassedOver, ...]]:
+    """Whether the installer role's threshold has signed the program, and what in ``folder`` did not count.
 
     Raises ``unsigned``, ``signature-…``, ``no-valid-signature``, ``threshold-not-met`` (5), about the program.
     """
-    payload = program.read_bytes()
-    found = read_signature_files(program.parent, PROGRAM_SIGNATURE, "", strays=False)
+    found = read_signature_files(folder, PROGRAM_SIGNATURE, "", strays=False)
     weighed = weigh(found, payload, {}, policy, "installer")
     try:
         policy.judge("installer", payload, weighed.files)
@@ -256,13 +258,15 @@ def _service(name: str, release: Release) -> str:
     return f"{name}: image {service.image}, {kind}"
 
 
-def _check_program(path: Path, release: Release) -> None:
+def _read_program(path: Path, release: Release) -> bytes:
+    """The program beside the bundle, which must be the one that is listed. No more is read than that has bytes."""
     listed = next((file for file in release.files if file.path == PROGRAM_PATH), None)
-    with path.open("rb") as file:
-        found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-    if listed is None or listed.digest != found:
+    with open_regular(path) as file:
+        data = file.read(listed.size + 1) if listed else b""
+    if listed is None or listed.digest != str(Digest.of(data)):
         raise SealiftError(
             "digest-mismatch",
             f"{path} is not the program that the release lists",
             hint="do not run it; copy the media again from its source",
         )
+    return data

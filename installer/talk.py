@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from getpass import getpass
+from pathlib import Path
 from typing import Final, NoReturn, TextIO
 
 import typer
@@ -34,6 +35,7 @@ _ERRNO: Final = {
     errno.EACCES: ("permission", "check owner and mode, or become the right user"),
     errno.EPERM: ("permission", "check owner and mode, or become the right user"),
     errno.EROFS: ("permission", "the file system is read-only: choose another place"),
+    errno.ENAMETOOLONG: ("bad-option", "name a shorter path"),
     errno.EIO: ("media-unreadable", "read it from another copy or port"),
 }
 
@@ -249,9 +251,15 @@ def _from_os(error: OSError) -> SealiftError:
 
 def _bug(error: Exception) -> SealiftError:
     """The traceback goes to a file of the user's own; only its name goes to the screen."""
-    handle, path = tempfile.mkstemp(prefix="sealift-traceback-", suffix=".txt")
-    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write("".join(traceback.format_exception(error)))
+    try:
+        handle, path = tempfile.mkstemp(prefix="sealift-traceback-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write("".join(traceback.format_exception(error)))
+    except OSError as full:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"a bug: {type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
+        hint = f"its traceback cannot be written ({full.strerror}): run it again with TMPDIR in a folder with space"
+        return SealiftError("internal", what, hint=hint)
     what = f"a bug: {type(error).__name__}, its traceback is in {path}"
     return SealiftError(
         "internal", what, hint="please report it with that file; read it first, it may name files of yours"

@@ -194,14 +194,14 @@ def signed_members(release):  # in their order: name, size, mode, sha256; refuse
     used += [(image, [None, *images]) for image in release["edge"].values()]
     demand(all(len({n, *s["needs"]}) == len(s["needs"]) + 1 for n, s in services.items()), 3, "needs itself, or twice")
     demand(all(name in known for name, known in used), 3, "release.json names something that is not in it")
-    alone = len({name.lower() for name in names}) == len(names) and images == sorted(set(images))
+    alone = len(lower := {name.lower() for name in names}) == len(names) and images == sorted(set(images))
     demand(alone and names == sorted(names), 3, "files or images repeated, in another case too, or not sorted")
     demand(all(re.fullmatch(HOMES[one["role"]], one["path"]) for one in release["files"]), 3, "a file out of place")
     demand([name in names for name in LAYOUT] == [bool(images)] * 2, 3, "images without their layout, or the reverse")
     files = {one["path"]: (one["size"], int(one["mode"], 8), one["digest"][7:]) for one in release["files"]}
     sizes, kinds = {digest: size for size, _, digest in files.values()}, {}
     demand(all(sizes[digest] == size for size, _, digest in files.values()), 3, "one digest of two sizes")
-    demand(not any(f[:i] in files for f in files for i, sign in enumerate(f) if sign == "/"), 3, "a file in a file")
+    demand(not any(f[:i] in lower for f in lower for i, sign in enumerate(f) if sign == "/"), 3, "a file in a file")
     for image in release["images"]:
         listed = [(blob, blob["media_type"]) for blob in image["manifests"]] + [(blob, "") for blob in image["blobs"]]
         demand(len({blob["digest"] for blob, _ in listed}) == len(listed), 3, "a digest twice in one image")

@@ -38,6 +38,8 @@ from installer.errors import SealiftError
 RELEASE_MEMBER: Final = "release.json"
 PACKING_MEMBER: Final = "packing.json"
 _CHUNK: Final = 1024 * 1024
+_NAMED: Final = 5
+"""Files that a message names at most."""
 _FOREIGN: Final = "the media was not made by sealift: get another copy"
 _TAMPERED: Final = "the media was tampered with: get another copy"
 
@@ -368,7 +370,8 @@ def locate_bundle(path: Path) -> Path:
         raise SealiftError(
             "not-a-bundle",
             f"{path} holds {len(found) or 'no'} bundles"
-            + (": " + ", ".join(entry.name for entry in found) if found else ""),
+            + (": " + ", ".join(entry.name for entry in found[:_NAMED]) if found else "")
+            + (" …" if len(found) > _NAMED else ""),
             hint=_hint(path, found),
         )
     return found[0]

@@ -48,7 +48,7 @@ class PartsNote(Closed):
         """The note in the folder of ``part`` that is about its bundle; None where there is none that can be read."""
         split = split_name(part.name)
         try:
-            with (part.parent / PARTS_FILE).open("rb") as file:
+            with open_regular(part.parent / PARTS_FILE) as file:
                 raw = file.read(MAX_PARTS_BYTES + 1)
             parse_canonical(raw, PARTS_FILE)
             note = cls.model_validate_json(raw)
@@ -96,7 +96,7 @@ def open_bundle(path: Path, ask: Ask | None = None) -> BinaryIO:
     """
     split = split_name(path.name)
     if split is None:
-        return _open_regular(path)
+        return open_regular(path)
     if split[1] != 1:
         raise SealiftError(
             "part-not-first",
@@ -120,7 +120,7 @@ def check_part(path: Path) -> None:
         )
     digest, size = hashlib.sha256(), 0
     try:
-        with _open_regular(path) as file:
+        with open_regular(path) as file:
             while chunk := file.read(_PIECE):
                 digest.update(chunk)
                 size += len(chunk)
@@ -153,7 +153,7 @@ class PartedFile(io.RawIOBase):
         assert split is not None  # noqa: S101 - open_bundle looked
         self._bundle, self._first, self._ask = split[0], first, ask
         self._note = PartsNote.beside(first)
-        self._number, self._file = 1, _open_regular(first)
+        self._number, self._file = 1, open_regular(first)
         self._part_size = os.fstat(self._file.fileno()).st_size
         self._size: int | None = None
         self._position = 0
@@ -209,7 +209,7 @@ class PartedFile(io.RawIOBase):
                 return False  # nobody says that there is one: the reader will find the end too early
             raise _missing(part_name(self._bundle, number), self._note, number)
         self._file.close()
-        self._file, self._number = _open_regular(path), number
+        self._file, self._number = open_regular(path), number
         self._check_size(path, number)
         return True
 
@@ -278,8 +278,11 @@ def _inclusive(span: tuple[int, int]) -> tuple[int, int]:
     return span[0], span[1] - 1
 
 
-def _open_regular(path: Path) -> BinaryIO:
-    """``path`` for reading. Never waits: a pipe on the media would block an ordinary open for ever."""
+def open_regular(path: Path) -> BinaryIO:
+    """``path`` for reading. Never waits: a pipe on the media would block an ordinary open for ever.
+
+    Raises ``OSError``, ``media-not-a-file`` (3).
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

@@ -279,9 +279,10 @@ class Release(Closed):
             _refuse_repeats(listed, what)
             if listed != sorted(listed):
                 raise fault("release-order", f"{what} must be sorted")
-        if len({path.casefold() for path in paths}) != len(paths):
+        folded = {path.casefold() for path in paths}
+        if len(folded) != len(paths):
             raise fault("name-twin", "two files whose paths differ only in case")
-        if not set(paths).isdisjoint(folder for path in paths for folder in folders(path)):
+        if not folded.isdisjoint(folder.casefold() for path in paths for folder in folders(path)):
             raise fault("name-twin", "a file whose path is another's folder")
         if bool(self.images) != ({"oci-layout", "index.json"} <= set(paths)):
             raise fault("release-role", "images and the files of their OCI layout go together")

@@ -8,7 +8,7 @@ import difflib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Final
 
@@ -103,5 +103,6 @@ class _Silence(ast.NodeTransformer):
         return node
 
 
+@cache
 def _without_words(tree: ast.FunctionDef, kept: int) -> str:
     return ast.dump(_Silence(kept).visit(copy.deepcopy(tree)))

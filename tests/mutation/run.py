@@ -8,6 +8,8 @@ where a mutant survives that docs/mutation.md does not call harmless, 2 where ti
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -22,45 +24,50 @@ from tests.mutation.mutants import KILLED, LATE, SURVIVED, UNTESTED, Mutant, rea
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 FOLDER: Final = REPOSITORY / "build/mutation"
+MUTANTS: Final = FOLDER / "mutants"
+QUEUE, ANSWERS = FOLDER / "queue", FOLDER / "answers"
 PAGE: Final = REPOSITORY / "docs/mutation.md"
 # What a hole in would hurt most comes first.
 MODULES: Final = (
     "verify", "trust", "roots", "rootfile", "tufroot", "signers", "signature", "sigstorefields", "archive", "frames",
     "lanes", "strictjson", "tarheader", "release", "packing", "digest",
+    "keyless", "keylessform", "sigstoreroot", "subject", "beside", "parts", "fields", "problems", "paths",
 )  # fmt: skip
-NEEDED: Final = (
-    "bundler",
-    "installer",
-    "tests/__init__.py",
-    "tests/conftest.py",
-    "tests/unit/__init__.py",
-    "tests/vectors",
-    "tests/unit/bundle/asking.py",
-    "tests/unit/bundler/layouts.py",
-    "tests/unit/trust/keys.py",
-    "tests/unit/trust/roots.py",
-    "tests/mutation/__init__.py",
-)
+COPIED: Final = ("bundler", "installer", "tests", "docs", "manifests", "templates")
 # The quick ones. Those that alter thousands of bytes, start programs or draw at random would only take longer.
 TESTS: Final = [
     "tests/unit/bundle/test_mutants.py",
     "tests/unit/bundle/test_limits.py",
     "tests/unit/bundle/test_bundle_reading.py",
+    "tests/unit/bundle/test_lanes.py",
+    "tests/unit/bundle/test_parts.py",
     "tests/unit/trust/test_thresholds.py",
     "tests/unit/trust/test_requirements.py",
     "tests/unit/trust/test_walking.py",
+    "tests/unit/trust/test_countersignatures.py",
+    "tests/keyless/test_form.py",
+    "tests/keyless/test_refusals.py",
+    "tests/keyless/test_root.py",
+    "tests/keyless/test_policy.py",
+    "tests/keyless/test_rotation.py",
+    "tests/keyless/test_signers.py",
     "tests/mutation/killer.py",
 ]
+DESELECTED: Final = [
+    "--deselect=tests/unit/bundle/test_mutants.py::test_refuses_in_words_and_names_no_nothing",  # the killer does
+    "--deselect=tests/unit/bundle/test_lanes.py::test_refuses_every_vector_with_the_same_id",  # likewise
+    "--deselect=tests/unit/trust/test_walking.py::test_no_root_on_the_media_survives_a_flipped_byte",
+]
+FIRST: Final = "tests/unit/bundle/test_mutants.py::test_reads_the_one_spelling_of_a_digest"
+"""What mutmut itself runs: it makes the mutants, which are then asked by tests.mutation.warm."""
 OUTCOMES: Final = {"killed": "killed", "late": "ran out of time", "survived": "survived", "left": "not tried"}
 CONFIGURATION: Final = f"""
 [tool.mutmut]
 source_paths = ["installer/bundle"]
 only_mutate = {[f"installer/bundle/{module}.py" for module in MODULES]}
-also_copy = ["bundler", "installer"]
-pytest_add_cli_args_test_selection = {TESTS}
-timeout_multiplier = 4
-timeout_constant = 2
-pytest_add_cli_args = ["-p", "no:cacheprovider", "--hypothesis-seed=0"]
+also_copy = {list(COPIED)}
+pytest_add_cli_args_test_selection = ["{FIRST}"]
+pytest_add_cli_args = ["-p", "no:cacheprovider"]
 """
 
 
@@ -68,47 +75,65 @@ def main(words: list[str]) -> int:
     """Run what ``words`` ask for; the exit code."""
     minutes = int(words[0]) if words else 60
     modules = words[1:] or list(MODULES)
-    prepare()
     end = time.monotonic() + 60 * minutes
-    mutmut(["installer.bundle.digest.*"], end)  # makes the mutants of what has changed, and tries the smallest module
-    for weakening in (True, False):
-        for module in modules:
-            waiting = [mutant.name for mutant in untried([module]) if mutant.changes_what_is_refused is weakening]
-            if waiting and time.monotonic() < end:
-                mutmut(waiting, end)
+    keep_answers()
+    prepare()
+    asked = [mutant for mutant in mutants(modules) if is_asked(mutant)]
+    open_ = [mutant for mutant in asked if mutant.code not in KILLED | LATE]
+    # Survivors come last: there may be a new test. Before them, what can weaken a check comes first.
+    open_.sort(key=lambda mutant: (mutant.code is not None, not mutant.changes_what_is_refused))
+    waiting = [mutant.name for mutant in open_]
+    if waiting:
+        ask(waiting, end)
+        keep_answers()
     return report([mutant for mutant in mutants(modules) if is_asked(mutant)])
 
 
 def prepare() -> None:
-    """Copy code, tests and configuration; mutmut sees by itself which functions have changed."""
-    for name in (*NEEDED, *TESTS):
-        source, target = REPOSITORY / name, FOLDER / name
-        if source.is_dir():
-            shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target)
+    """Copy code, tests and configuration, and make the mutants; mutmut sees by itself which functions have changed."""
+    for name in COPIED:
+        shutil.rmtree(FOLDER / name, ignore_errors=True)
+        if name != "installer":  # there lie the mutants
+            shutil.rmtree(MUTANTS / name, ignore_errors=True)
+        shutil.copytree(REPOSITORY / name, FOLDER / name, ignore=shutil.ignore_patterns("__pycache__", "corpus"))
     project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
     (FOLDER / "pyproject.toml").write_text(project + CONFIGURATION, encoding="utf-8")
-
-
-def mutmut(names: list[str], end: float) -> None:
-    """Try these mutants until ``end`` on the monotonic clock. Their results are kept one by one."""
     program = Path(sys.executable).with_name("mutmut")
-    command = ["timeout", "--signal=INT", str(max(1, int(end - time.monotonic()))), str(program), "run", *names]
+    run([str(program), "run", "installer.bundle.digest.x*"], FOLDER)
+
+
+def ask(waiting: list[str], end: float) -> None:
+    """Ask these mutants until ``end`` on the monotonic clock. Their results are kept one by one."""
+    QUEUE.write_text("".join(f"{name}\n" for name in waiting), encoding="utf-8")
+    left = max(1, int(end - time.monotonic()))
+    pytest = [sys.executable, "-m", "pytest", "-s", "-q", "-p", "no:cacheprovider", "-p", "tests.mutation.warm"]
+    options = ["--rootdir=.", "--hypothesis-seed=0", *DESELECTED]
+    run(["timeout", "--signal=KILL", str(left), *pytest, *options, *TESTS], MUTANTS)
+
+
+def run(command: list[str], folder: Path) -> None:
+    """Run a program there; what it says goes into the log."""
+    environment = os.environ | {"SEALIFT_MUTANTS": str(QUEUE), "SEALIFT_ANSWERS": str(ANSWERS)}
     with (FOLDER / "log").open("a", encoding="utf-8") as log:
-        subprocess.run(command, cwd=FOLDER, stdout=log, stderr=log, check=False)
+        subprocess.run(command, cwd=folder, stdout=log, stderr=log, env=environment, check=False)
+
+
+def keep_answers() -> None:
+    """Put what the last run found where mutmut keeps it: a change of a function takes it away there."""
+    if not ANSWERS.exists():
+        return
+    found = dict(line.rsplit(" ", 1) for line in ANSWERS.read_text(encoding="utf-8").splitlines())
+    for path in (MUTANTS / "installer/bundle").glob("*.py.meta"):
+        meta = json.loads(path.read_text(encoding="utf-8"))
+        codes = meta["exit_code_by_key"]
+        codes.update({name: int(code) for name, code in found.items() if name in codes})
+        path.write_text(json.dumps(meta, indent=4), encoding="utf-8")
+    ANSWERS.unlink()
 
 
 def mutants(modules: Iterable[str]) -> list[Mutant]:
     """All mutants of these modules."""
-    return [mutant for module in modules for mutant in read(FOLDER / "mutants", module)]
-
-
-def untried(modules: Iterable[str]) -> list[Mutant]:
-    """Those to try now; survivors are tried again, for there may be a new test."""
-    return [mutant for mutant in mutants(modules) if is_asked(mutant) and mutant.code not in KILLED | LATE]
+    return [mutant for module in modules for mutant in read(MUTANTS, module)]
 
 
 def is_asked(mutant: Mutant) -> bool:

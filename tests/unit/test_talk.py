@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import tempfile
 from collections.abc import Callable
@@ -45,6 +46,11 @@ def broken(context: typer.Context) -> None:
 @app.command()
 def full(context: typer.Context) -> None:
     raise OSError(28, "No space left on device", "/there")
+
+
+@app.command()
+def long(context: typer.Context) -> None:
+    Path("a" * 5000).is_dir()
 
 
 @app.command()
@@ -115,6 +121,21 @@ def test_bug_leaves_its_traceback_in_a_file_and_not_on_the_screen(
     assert "Traceback" not in shown.err + shown.out
     assert "KeyError" in file.read_text()
     assert file.stat().st_mode & 0o077 == 0
+
+
+def test_bug_without_a_place_for_its_traceback_is_told_in_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    assert run("broken") == 1
+    shown = capsys.readouterr()
+    assert re.search(r"error: a bug: KeyError in test_talk\.py, line [0-9]+\n", shown.err)
+    assert "Traceback" not in shown.err + shown.out and "TMPDIR" in shown.err
+
+
+def test_name_that_no_file_can_have_is_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("long") == 2
+    assert "file name too long" in capsys.readouterr().err
 
 
 def test_full_disk_is_the_hosts_matter_not_a_bug(capsys: pytest.CaptureFixture[str]) -> None:

@@ -101,6 +101,13 @@ def file_and_folder(document: dict[str, Any]) -> None:
     document["files"].append({**last, "path": f"{last['path']}/x"})
 
 
+def file_and_folder_in_capitals(document: dict[str, Any]) -> None:
+    """A file below the path of the last one, spelled in capitals: they meet where case makes no difference."""
+    last = document["files"][-1]
+    folder, _, name = last["path"].rpartition("/")
+    document["files"].insert(-1, {**last, "path": f"{folder}/{name.upper()}/x"})
+
+
 def unsorted_images(document: dict[str, Any]) -> None:
     document["images"].insert(0, {**document["images"][0], "name": "worker"})
 
@@ -266,6 +273,7 @@ CONTENT = [
     Vector("manifest-none", "an image without manifests", "release-invalid", put(*IMAGE, "manifests", to=[])),
     Vector("file-two-sizes", "two files with one digest and two sizes", "release-size", value(two_sizes)),
     Vector("file-and-folder", "a file whose path is another's folder", "name-twin", value(file_and_folder)),
+    Vector("file-and-folder-twins", "a file whose path is another's folder but for the case", "name-twin", value(file_and_folder_in_capitals)),
     Vector("blob-two-sizes", "one blob with two sizes", "release-size", second_image(lambda i: i["blobs"][0].update(size=1))),
     Vector("media-type-escape", "a media type with a terminal escape", "release-invalid", put(*BLOB, "media_type", to="a/\x1b[31m")),
     Vector("image-reference-climbing", "an image reference that climbs", "release-reference", put(*IMAGE, "reference", to="p/../../q:1")),

@@ -17,7 +17,6 @@ MODULES = (
 )  # fmt: skip
 NOT_ABOUT_BYTES = {
     "archive.ArchiveWriter.member": "the writer",
-    "archive._open_regular": "opens a path: test_bundle_reading",
     "archive.locate_bundle": "looks into a folder: test_bundle_reading",
     "rootfile.version_of": "roots that people name by their path: tests/unit/trust/test_host_roots",
     "strictjson._refuse_inexact": "the writer",
