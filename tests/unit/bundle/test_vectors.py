@@ -20,6 +20,7 @@ from tests.vectors.write import write
 
 PACKAGE = Path(installer.bundle.__file__).parent
 NOT_ABOUT_BYTES = {"media-unreadable", "media-not-a-file", "key-unreadable", "digest-malformed", "too-large"}
+NOT_ABOUT_BYTES |= {"path-note-invalid"}
 """Raised by the package for what no bundle's bytes can be: files that cannot be opened, keys and digests typed."""
 
 MOST_MEMORY = 64 * 1024 * 1024
