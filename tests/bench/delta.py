@@ -1,8 +1,10 @@
 """A delta of a Debian image with some forty packages upgraded in one layer: its size, and what applying it costs.
 
 The two root filesystems are real: the suite of this machine's own apt sources as it was released last, and with the
-security updates since then. They are made by mmdebstrap, once, and kept in the wide cache. As a child of its own:
-``make FOLDER`` writes the inputs, ``load BUNDLE PUB URL SCRATCH`` brings a bundle into a registry as an upgrade does.
+security updates since then. They are made by mmdebstrap, once, and kept in the wide cache. Below a tenth of the scale
+some drawn files stand for them. As a child of its own:
+``make FOLDER real|drawn`` writes the inputs, ``load BUNDLE PUB URL SCRATCH`` brings a bundle into a registry as an
+upgrade does.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ def delta(bench: Bench) -> Iterator[Row]:
     place = bench.place
     bench.say("making two Debian systems, or taking them from the cache")
     folder = place.folder / "delta"
-    made = json.loads(run([PYTHON, "-m", "tests.bench.delta", "make", folder], cwd=REPOSITORY).output)
+    kind = "real" if bench.settings.scale >= 0.1 else "drawn"
+    made = json.loads(run([PYTHON, "-m", "tests.bench.delta", "make", folder, kind], cwd=REPOSITORY).output)
     for version in (OLD, NEW):
         place.build(Input(folder / version, ("first",), 3, made["size"]), version, clear=True)
     old, new = (folder / version / f"dist/bench-v{version}" for version in (OLD, NEW))
@@ -72,12 +75,13 @@ def _load(bundle: Path, public: Path, url: str, scratch: Path) -> Cost:
     return run([PYTHON, "-m", "tests.bench.delta", "load", bundle, public, url, scratch], cwd=REPOSITORY)
 
 
-def make(folder: Path) -> None:
+def make(folder: Path, kind: str) -> None:
     """Write a product for each version below ``folder``; prints what is in them."""
     from bundler.cache import wide_cache
     from tests.unit.bundler.layouts import LayoutMaker
 
-    roots = [_root(wide_cache() / "bench-delta", name) for name in ("old", "new")]
+    names = ("old", "new")
+    roots = [_root(wide_cache() / "bench-delta", name) if kind == "real" else _drawn(folder, name) for name in names]
     for version, root in zip((OLD, NEW), roots, strict=True):
         base = folder / version / "manifests/bench"
         (base / "templates").mkdir(parents=True)
@@ -87,7 +91,7 @@ def make(folder: Path) -> None:
         (base / "release.yaml").write_text(_RECIPE.format(layout="layout"))
         (base / "templates/compose.yaml.j2").write_text('services: {first: {image: "{{ images.first }}"}}\n')
         (base / "CHANGELOG.md").write_text(f"# Changelog\n\n## [{version}] - 2026-11-28\n\n- as it is\n")
-    before, after = map(_versions, roots)
+    before, after = map(_versions, roots) if kind == "real" else ({}, dict.fromkeys(map(str, range(40)), "1"))
     changed = sum(before.get(name) != version for name, version in after.items())
     print(json.dumps({"size": roots[1].stat().st_size, "packages": changed}))
 
@@ -110,6 +114,17 @@ def _root(cache: Path, name: str) -> Path:
         draft = cache / f".{name}.tar"
         _said("mmdebstrap", "--quiet", "--variant=extract", f"--include={PACKAGES}", "bookworm", str(draft), *sources)
         draft.rename(path)
+    return path
+
+
+def _drawn(folder: Path, name: str) -> Path:
+    """A layer of files of which 40 differ."""
+    from tests import editions
+
+    files = editions.tree(1, files=200)
+    path = folder / f"{name}.tar"
+    folder.mkdir(exist_ok=True)
+    path.write_bytes(editions.layer(editions.upgraded(files, 2) if name == "new" else files))
     return path
 
 
@@ -150,7 +165,7 @@ def load(bundle: Path, public: Path, url: str, scratch: Path) -> None:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["make", folder]:
-            make(Path(folder))
+        case ["make", folder, kind]:
+            make(Path(folder), kind)
         case ["load", bundle, public, url, scratch]:
             load(Path(bundle), Path(public), url, Path(scratch))
