@@ -8,7 +8,8 @@ from pathlib import Path
 
 from installer.bundle.frames import FrameReader
 from installer.bundle.strictjson import canonical
-from tests.fuzz.targets import FORGE, GOOD, HEAD
+from tests.fuzz.targets import FORGE, GOOD, HEAD, MEDIA_KEY, SEALED
+from tests.unit.bundle.agefiles import broken_headers
 from tests.unit.receipts.forge import sealed, value
 from tests.vectors import in_deltas, in_documents, in_headers, in_trust
 from tests.vectors.forge import RELEASE, root_of
@@ -55,6 +56,8 @@ def seeds() -> dict[str, list[bytes]]:
         "frame": [frame.data for frame in FORGE.frames()],
         "tail": [GOOD[HEAD:]],
         "patch": [b"\0\0\1x", b"\x58\x07\x20" + bytes(32)],
+        "age": [SEALED[:400], *broken_headers(MEDIA_KEY).values()],
+        "sealed": [b"\0\0\1x", b"\x58\x01\x20" + bytes(32), b"\x90\x01\0"],
         "members": [bytes(range(14)), bytes([0, 1, 2, 40]) + b"docs/x\0"],
     }
 

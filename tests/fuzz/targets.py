@@ -10,6 +10,8 @@ import io
 from collections.abc import Callable
 from typing import TypeVar
 
+from installer.bundle.age import AgeHeader, MediaKey
+from installer.bundle.encrypted import decrypted
 from installer.bundle.frames import FrameReader
 from installer.bundle.packing import read_packing
 from installer.bundle.receipt import Receipt, read_receipt
@@ -19,16 +21,21 @@ from installer.bundle.strictjson import canonical, parse, parse_canonical
 from installer.bundle.tarheader import BLOCK, parse_header, tar_header
 from installer.bundle.trust import TrustPolicy
 from installer.errors import ExitCode, SealiftError
+from tests.unit.bundle.agefiles import AgeFile
 from tests.vectors.forge import RELEASE, Forge, Member, boundaries, file_of, frames_of
 from tests.vectors.judge import installed
 
 REFUSALS = (ExitCode.MALFORMED, ExitCode.CORRUPT, ExitCode.UNTRUSTED, ExitCode.INCOMPATIBLE)
+NO_KEY = "media-key-wrong"
+"""The only refusal about this host: a stanza that is damaged is one for somebody else."""
 Taken = TypeVar("Taken")
 
 FORGE = Forge()
 GOOD = FORGE.bytes()
 CONTENT = installed(io.BytesIO(GOOD), FORGE.policy)
 RELEASE_READ = Release.parse(FORGE.statement)
+MEDIA_KEY = MediaKey(bytes(range(32)))
+SEALED = AgeFile(MEDIA_KEY, bytes(16), bytes(16)).sealed(GOOD)
 HEAD = boundaries(FORGE.frames())[6]  # behind packing.json
 
 
@@ -36,7 +43,7 @@ def _taken(parse_it: Callable[[], Taken]) -> Taken | None:
     try:
         return parse_it()
     except SealiftError as error:
-        if error.exit_code not in REFUSALS or not error.message.isprintable():
+        if (error.exit_code not in REFUSALS and error.id != NO_KEY) or not error.message.isprintable():
             raise AssertionError(f"a refusal of another kind: {error.id} {error.message!r}") from error
         return None
 
@@ -133,6 +140,21 @@ def signed(data: bytes) -> None:
     _taken(lambda: installed(io.BytesIO(Forge(raw=data).bytes()), FORGE.policy))
 
 
+def age(data: bytes) -> None:
+    """The head of an encrypted file: refused, or in its one spelling."""
+    found = _taken(lambda: AgeHeader.read(io.BytesIO(data)))
+    _hold(found is None or AgeHeader.parse(data[: found.size]) == found, "another header")
+    _taken(lambda: found.file_key([MEDIA_KEY]) if found is not None else None)
+
+
+def sealed(data: bytes) -> None:
+    """The signed bundle, encrypted, with a stretch replaced: two bytes say where, one how much."""
+    place, length = int.from_bytes(data[:2], "little") % len(SEALED), data[2] if len(data) > 2 else 0
+    changed = SEALED[:place] + data[3:] + SEALED[place + length :]
+    held = _taken(lambda: installed(decrypted(io.BytesIO(changed), "x", lambda: [MEDIA_KEY])[0], FORGE.policy))
+    _hold(held is None or held == CONTENT, "something else would be installed")
+
+
 def _whole(data: bytes) -> None:
     held = _taken(lambda: installed(io.BytesIO(data), FORGE.policy))
     _hold(held is None or held == CONTENT, "something else would be installed")
@@ -140,5 +162,20 @@ def _whole(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (frame, header, json, members, packing, patch, receipt, release, root, signature, signed, tail)
+    for target in (
+        age,
+        sealed,
+        frame,
+        header,
+        json,
+        members,
+        packing,
+        patch,
+        receipt,
+        release,
+        root,
+        signature,
+        signed,
+        tail,
+    )
 }

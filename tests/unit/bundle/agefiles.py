@@ -73,13 +73,11 @@ class AgeFile:
         pieces = [content[start : start + CHUNK] for start in range(0, len(content), CHUNK)] or [b""]
         return [self.chunk(number, piece, last=number == len(pieces) - 1) for number, piece in enumerate(pieces)]
 
+    def sealed(self, content: bytes) -> bytes:
+        return self.bytes(self.chunks(content))
+
     def bytes(self, chunks: Sequence[bytes] = ()) -> bytes:
         return self.header() + self.nonce + b"".join(chunks)
-
-
-def whole(content: bytes = b"content", key: MediaKey | None = None) -> bytes:
-    file = AgeFile(key or MediaKey.generate())
-    return file.bytes(file.chunks(content))
 
 
 def broken_headers(key: MediaKey) -> dict[str, bytes]:
