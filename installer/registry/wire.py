@@ -247,8 +247,8 @@ def _words(reason: Exception) -> str:
     """Why there was no answer, without the library's own wording."""
     kinds: tuple[tuple[type[Exception], str], ...] = (
         (NameResolutionError, "its name is not known"),
+        (NewConnectionError, "nothing accepts a connection there"),  # for urllib3 a kind of the next one
         (ConnectTimeoutError, "nobody answers"),
-        (NewConnectionError, "nothing accepts a connection there"),
         (ReadTimeoutError, "it stopped answering"),
     )
     for kind, words in kinds:

@@ -430,3 +430,29 @@ def test_altered_media_are_not_pushed(registry: Distribution, kit: Path, tmp_pat
     (shelf.kit / bundle.name).write_bytes(data)
     assert int(refusal(shelf.push).exit_code) in (3, 4)
     assert registry.client().manifest_digest(shelf.place.repository, TAG) is None
+
+
+def test_lines_that_others_write_at_the_same_moment_are_not_lost(
+    registry: Distribution, own: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, repository, tag = registry.client(), own.place.repository, form.fallback_tag(own.subject)
+    before = json.loads(client.manifest(repository, tag) or b"")
+    before["manifests"].append({**before["manifests"][0], "artifactType": "application/spdx+json"})
+    theirs, put, times = json.dumps(before).encode(), client.put_manifest, 0
+
+    def racing(where: str, name: str, *more: Any) -> bool:
+        nonlocal times
+        done = put(where, name, *more)
+        if name == tag and not times:
+            times += 1
+            put(where, name, INDEX, str(Digest.of(theirs)), theirs)  # and ours is gone again
+        return done
+
+    monkeypatch.setattr(client, "put_manifest", racing)
+    made = form.Attachment(form.SIGNATURE, "signatures/a.sigstore.json", key("a").signature_file(own.statement))
+    client.upload_blob(repository, str(Digest.of(made.data)), len(made.data), [made.data])
+    raw = made.manifest(form.described(own.manifest, MANIFEST))
+    attach(client, repository, own.subject, [Reference(raw, MANIFEST, MEDIA_TYPE, "a")])
+    listed = json.loads(client.manifest(repository, tag) or b"")["manifests"]
+    assert times == 1 and listed[:-1] == before["manifests"] and listed[-1]["digest"] == str(Digest.of(raw))
+    assert "signatures/a.sigstore.json" in files(own.pull().built.kit)

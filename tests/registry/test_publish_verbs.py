@@ -69,7 +69,7 @@ def test_push_and_pull_tell_what_they_did_and_did_not_check(
         ("push KIT REPO:sealift-web", 2, "output-exists", "holds something else", "--force"),
         ("push nothing PLACE", 4, "media-unreadable", "", ""),
         ("pull oci://127.0.0.1:1/a/b:1", 9, "registry-unreachable", "cannot be reached", "is it running"),
-        ("push KIT oci://127.0.0.1:1/a/b:1", 9, "registry-unreachable", "cannot be reached", "is it running"),
+        ("push KIT oci://127.0.0.1:1/a/b:1", 9, "registry-unreachable", "nothing accepts", "is it running"),
         ("pull PLACE --part-size 3", 2, "bad-option", "is no size of a part", "700MB"),
         ("pull PLACE --ca root.json", 7, "certificate-missing", "it holds no certificate", "PEM"),
     ],
