@@ -37,6 +37,8 @@ _NOT_BY_ITSELF: Final = _ONE_OF_SEVERAL | _BY_STRANGERS
 _MAX_ENTRIES: Final = 4096
 _MAX_READ: Final = 2 * MAX_SIGNATURES
 """The copies of those inside, and as many again."""
+_MAX_TOLD: Final = 32
+"""Files that do not count, as far as each is named."""
 
 
 @dataclass(frozen=True)
@@ -133,9 +135,13 @@ def read_signature_files(folder: Path, wanted: re.Pattern[str], prefix: str, *, 
                 )
                 passed += [PassedOver(prefix + name, error_)] if strays else []
                 continue
+            if len(files) == _MAX_READ:
+                error_ = SealiftError(
+                    "signatures-too-many", f"{_MAX_READ} are enough: this and later names are not read"
+                )
+                passed.append(PassedOver(prefix + name, error_))
+                break
             try:
-                if len(files) == _MAX_READ:
-                    raise SealiftError("signatures-too-many", f"more than {_MAX_READ} files are not looked at")
                 files[prefix + name] = _read(handle, name)
             except SealiftError as error:
                 passed.append(PassedOver(prefix + name, error))
@@ -143,7 +149,16 @@ def read_signature_files(folder: Path, wanted: re.Pattern[str], prefix: str, *, 
         passed.append(PassedOver(folder.name, _of_os(error)))
     finally:
         os.close(handle)
-    return Beside(files, tuple(passed))
+    return Beside(files, _at_most(passed, folder.name))
+
+
+def _at_most(passed: list[PassedOver], folder: str) -> tuple[PassedOver, ...]:
+    """Those that people can still read; whoever filled the folder shall not fill their screen."""
+    more = len(passed) - _MAX_TOLD
+    if more <= 0:
+        return tuple(passed)
+    error = SealiftError("signatures-too-many", f"{more} more of what is no signature")
+    return (*passed[:_MAX_TOLD], PassedOver(folder, error))
 
 
 def _names(handle: int) -> Iterator[str]:

@@ -126,3 +126,15 @@ def test_folder_named_as_a_bundle_is_none(stick: Stick) -> None:
     bundle.mkdir()
     shutil.move(whole, bundle / bundle.name)
     assert refused(lambda: verify_media(stick.folder, policy("release"), QUIET)) == "media-not-a-file"
+
+
+@pytest.mark.parametrize("name", ["junk-{}\x1b[2J", "junk-{}.sigstore.json"])
+def test_thousands_of_files_beside_stop_nothing_and_are_told_in_few_lines(stick: Stick, name: str) -> None:
+    folder = stick.folder / "signatures"
+    folder.mkdir(exist_ok=True)
+    for number in range(2000):
+        (folder / name.format(number)).write_bytes(b"{}")
+    found = verify_media(stick.folder, policy("release"), QUIET)
+    assert 32 <= len(found.passed_over) <= 100
+    assert "signatures-too-many" in {item.error.id for item in found.passed_over}
+    assert all(item.line().isprintable() for item in found.passed_over)
