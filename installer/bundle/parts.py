@@ -14,6 +14,7 @@ import os
 import re
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Final, Literal
 
@@ -242,8 +243,9 @@ class PartedFile(io.RawIOBase):
             folder = self._first.parent.absolute()
             beside = sorted(entry for entry in folder.parent.glob("*/") if entry != folder)
             for place in (folder, *beside):
-                if (place / name).is_file():
-                    return place / name
+                with suppress(OSError):  # a folder of somebody else, who lets nobody in
+                    if (place / name).is_file():
+                        return place / name
             known = self._note is not None and number <= len(self._note.parts)
             if not known or self._ask is None:
                 return None

@@ -111,6 +111,26 @@ def test_part_that_is_no_file_is_missing(parted: Path, kind: str) -> None:
     assert refused(lambda: verify_media(parted, policy("release"), QUIET)) == "part-missing"
 
 
+@pytest.mark.parametrize("noted", [True, False])
+def test_folders_beside_that_let_nobody_in_hide_no_part(
+    parted: Path, noted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (parted.parent / "lost+found").mkdir()
+    is_file = Path.is_file
+
+    def closed(path: Path) -> bool:
+        if path.parent.name == "lost+found":
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", closed)
+    if not noted:
+        (parted / PARTS_FILE).unlink()
+    assert verify_media(parted, policy("release"), QUIET)
+    next(parted.glob("*.002")).unlink()
+    assert refused(lambda: verify_media(parted, policy("release"), QUIET)) == ("part-missing" if noted else "truncated")
+
+
 def test_folder_of_many_bundles_is_told_in_one_line(tmp_path: Path) -> None:
     for number in range(300):
         (tmp_path / f"{number}.bundle.tar.zst").touch()
