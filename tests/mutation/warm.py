@@ -26,7 +26,8 @@ from mutmut.utils.format_utils import mangled_name_from_mutant_name as function_
 
 from tests.mutation.killer import promising
 
-SIDE_BY_SIDE: Final = os.cpu_count() or 1
+SIDE_BY_SIDE: Final = 2 * (os.cpu_count() or 1)
+"""Some tests wait for threads of their own."""
 LATE, NO_TEST = 24, 33
 _STUCK: Final = 30.0
 """Seconds without a tick of CPU time, while every thread sleeps, after which a fork is taken to hang."""
@@ -40,6 +41,7 @@ class Known:
     callers: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     seconds: dict[str, float] = field(default_factory=dict)
     kills: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """How many mutants of a function each test has killed; of all functions under the empty name."""
 
     def slowest(self, count: int) -> list[str]:
         """For the log."""
@@ -50,8 +52,9 @@ class Known:
         """The tests for a mutant, in the order in which they are to be asked."""
         kills, first = self.kills[function_of(mutant)], promising(mutant)
 
-        def order(test: str) -> tuple[int, bool, float]:
-            return -kills[test], test.rpartition("[")[2].rstrip("]") not in first, self.seconds[test]
+        def order(test: str) -> tuple[int, bool, int, float]:
+            likely = test.rpartition("[")[2].rstrip("]") in first
+            return -kills[test], not likely, -self.kills[""][test], self.seconds[test]
 
         return sorted(self.callers[function_of(mutant)], key=order)
 
@@ -118,7 +121,8 @@ def ask(mutants: Sequence[str], items: dict[str, pytest.Item], known: Known) -> 
             fork = forks.pop(pid)
             killer = os.read(fork.told, 4096).decode()
             os.close(fork.told)
-            known.kills[function_of(fork.mutant)][killer] += bool(killer)
+            for function in (function_of(fork.mutant), ""):  # of this one, and of all
+                known.kills[function][killer] += bool(killer)
             code = os.waitstatus_to_exitcode(status)
             yield fork.mutant, LATE if code < 0 else code
 
