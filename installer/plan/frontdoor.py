@@ -109,12 +109,22 @@ def union(
 ) -> EdgeConfig:
     """``config`` with the new colour beside the old one: what only the old release has stays until it retires.
 
-    It stays without a preview: the ports are numbered by the entry points of the release to come.
+    It stays without a preview: the ports are numbered by the entry points of the release to come. Raises ``port-taken``
+    (7) where an entry point is to have the address of one that goes: both serve for a while.
     """
     config = config or EdgeConfig()
     colours = {back.colour for back in backs}
     entries = {front.entry for front in fronts}
     gone = [front for front in config.frontends if front.product == product and front.entry not in entries]
+    taken = {front.bind: front.entry for front in fronts}
+    for front in gone:
+        if front.bind in taken:
+            raise SealiftError(
+                "port-taken",
+                f"{front.bind} is the address of {front.entry}, which serves, and site.yaml gives it to "
+                f"{taken[front.bind]}: both serve until the old release is taken down",
+                hint=f"give {taken[front.bind]} another address in site.yaml; the old one is free after the upgrade",
+            )
     kept_fronts = [replace(front, preview_bind=None, preview_colour=None) for front in gone]
     kept_backs = [back for back in config.backends if back.product == product and back.colour not in colours]
     return with_product(config, site, product, [*fronts, *kept_fronts], [*kept_backs, *backs])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from installer.edge.config import Backend, EdgeConfig, Frontend, Server
+from installer.errors import SealiftError
 from installer.plan import frontdoor
 from installer.site.names import Colour
 from installer.site.site import Site
@@ -30,3 +33,11 @@ def test_entry_point_that_the_new_release_lacks_serves_on_and_gives_its_preview_
         ("admin", "127.0.0.1:8081", None),
     ]
     assert {one.name for one in both.backends} == {"p.admin.blue", "p.web.blue", "p.web.green"}
+
+
+def test_entry_point_under_another_name_cannot_have_the_address_at_once() -> None:
+    old = EdgeConfig((front("web", 8080, 9000),), (back("web", "blue"),))
+    with pytest.raises(SealiftError) as caught:
+        frontdoor.union(old, SITE, "p", [front("portal", 8080, 9000)], [back("portal", "green")])
+    assert (caught.value.id, caught.value.exit_code) == ("port-taken", 7)
+    assert "web" in caught.value.message and "give portal another address" in caught.value.hint
