@@ -136,8 +136,10 @@ def _saying_what_serves(plan: Plan, run: Run) -> Iterator[_Watch]:
         yield watch
     except JournalUnwritableError as error:
         where = f"{plan.version} stopped at {watch.begun[-1]}" if watch.begun else f"{plan.version} was not begun"
-        if plan.may_have_switched(watch.begun):
-            serving = f"{plan.old or 'nothing'} or {plan.new or 'nothing'}" if watch.backwards else f"{plan.new}"
+        switched = plan.may_have_switched(watch.begun)
+        if switched or any(name.startswith(SHIFT) for name in watch.begun):
+            either = watch.backwards or not switched
+            serving = f"{plan.old or 'nothing'} or {plan.new or 'nothing'}" if either else f"{plan.new}"
             raise SealiftError(
                 "operator-needed",
                 f"{serving} is serving, and somebody must look at this soon: {where}: {error.message}",

@@ -15,7 +15,7 @@ import pytest
 
 from tests.torture.mishaps import DISK, MISHAPS
 
-STEPS = {"blue-green": 11, "rolling": 20, "switch": 8}
+STEPS = {"blue-green": 11, "rolling": 20}
 """How many steps there are at least in each scenario."""
 
 
