@@ -155,23 +155,9 @@ def verify(
     context: typer.Context, path: Annotated[Path, typer.Argument(help="the bundle or the media folder", readable=False)]
 ) -> None:
     """Check every byte and every signature against this host's trust. Changes nothing."""
-    from installer.report import show_verified
-    from installer.trust.clock import date_findings, root_findings
-    from installer.trust.entrance import clock_here, open_here
+    from installer.verification import verify as check
 
-    talk: Talk = context.obj
-    state_dir = Places.state_dir
-    media = open_here(path, state_dir, talk.ask_for_disc)
-    policy = media.verified.policy
-    clock = clock_here(state_dir, policy)
-    for item in media.passed_over:
-        (talk.say if item.is_by_a_stranger else talk.warn)(item.line())
-    with talk.progress("verify", media.size) as meter:
-        media.read([], progress=meter.advance, have=())
-    findings = (*clock.findings(), *root_findings(policy, clock), *date_findings(media.release, policy))
-    for finding in findings:
-        talk.warn(f"{finding.message} ({finding.hint})")
-    show_verified(talk, media.verified, findings)
+    check(path, Places.state_dir, context.obj)
 
 
 @app.command()

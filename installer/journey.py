@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -21,6 +21,8 @@ import semver
 
 from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.beside import verify_with_countersignatures
+from installer.bundle.encrypted import Unlock
+from installer.bundle.parts import Ask
 from installer.bundle.pathnote import PATH_FILE, PathNote, PathStep
 from installer.bundle.release import Release
 from installer.bundle.trust import TrustPolicy
@@ -33,6 +35,7 @@ from installer.state.state import load_state
 from installer.talk import Table, Talk
 from installer.trust.admission import within
 from installer.trust.entrance import clock_here
+from installer.trust.mediakey import media_keys
 from installer.trust.store import load_policy
 from installer.upgrade import Approve, Request, upgrade
 
@@ -103,8 +106,9 @@ def install(request: Request, talk: Talk, approve: Approve, connect: Connect = c
 def walk(note: PathNote, request: Request, talk: Talk, approve: Approve, connect: Connect = compose_host) -> Journey:
     """Go the way that ``note`` hints at, as far as it goes."""
     state_dir = request.state_dir
-    now = partial(_now, state_dir)
-    legs = verify_legs(request.media, note, load_policy(state_dir), now=now, ask=talk.ask_for_disc)
+    now = partial(now_here, state_dir)
+    keys = partial(media_keys, state_dir)
+    legs = verify_legs(request.media, note, load_policy(state_dir), now=now, ask=talk.ask_for_disc, unlock=keys)
     found = load_state(state_dir).products.get(note.product)
     current = found.current.version if found is not None and found.current is not None else None
     done = passed(legs, current, found.current.digest if found and found.current else None)
@@ -131,9 +135,7 @@ def walk(note: PathNote, request: Request, talk: Talk, approve: Approve, connect
     return going
 
 
-def verify_legs(
-    folder: Path, note: PathNote, policy: TrustPolicy, *, now: Now, ask: Callable[[str], bool]
-) -> list[Leg]:
+def verify_legs(folder: Path, note: PathNote, policy: TrustPolicy, *, now: Now, ask: Ask, unlock: Unlock) -> list[Leg]:
     """Verify the head of each step, under the root that the steps before it lead to, and judge the way as a whole.
 
     Raises the errors of the verifier, ``path-note-differs`` (3), ``upgrade-path`` (6).
@@ -147,7 +149,7 @@ def verify_legs(
             )
         bundle = locate_bundle(place)
         try:
-            with BundleReader(bundle, ask) as reader:
+            with BundleReader(bundle, ask, unlock) as reader:
                 verified, _ = verify_with_countersignatures(reader, policy, bundle, now=now)
         except SealiftError as error:
             error.details += (f"it is about {step.folder}, which brings {step.version}",)
@@ -216,7 +218,8 @@ def _lines(legs: Sequence[Leg], done: int, current: str | None) -> list[str]:
     return [f"{legs[0].release.product}: {way}, in {len(legs) - done} steps", *passed_over]
 
 
-def _now(state_dir: Path, root: TrustPolicy) -> datetime:
+def now_here(state_dir: Path, root: TrustPolicy) -> datetime:
+    """The time to judge by at this site, under ``root``."""
     return clock_here(state_dir, root).now
 
 

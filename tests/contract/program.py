@@ -20,6 +20,7 @@ from installer.talk import Talk, run_cli
 from installer.trust.rootmedia import read_roots
 from installer.trust.store import update
 from installer.upgrade import Request, rollback
+from installer.verification import verify
 from tests.contract.driver import file_host, world_of
 
 SITE = """\
@@ -77,6 +78,8 @@ def app(args: Sequence[str], prog_name: str, standalone_mode: bool, obj: Talk) -
 def _look_after(verb: str, rest: Sequence[str], state_dir: Path, site: Path, obj: Talk) -> None:
     """What brings nothing in: ``receipt --out FILE``, ``remove [PRODUCT]``, ``prune KEEP``, ``trust-update PATH…``."""
     match verb, rest:
+        case "verify", [media]:
+            verify(Path(media), state_dir, obj)
         case "receipt", ["--out", out]:
             made = make_receipt(state_dir, site, Path(out), obj, connect=file_host)
             obj.result(made.table(), made.as_json())

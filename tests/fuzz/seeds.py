@@ -10,7 +10,7 @@ from installer.bundle.frames import FrameReader
 from installer.bundle.strictjson import canonical
 from tests.fuzz.targets import FORGE, GOOD, HEAD, MEDIA_KEY, SEALED
 from tests.unit.bundle.agefiles import broken_headers
-from tests.unit.receipts.forge import sealed, value
+from tests.unit.receipts.forge import note, sealed, value
 from tests.vectors import in_deltas, in_documents, in_headers, in_trust
 from tests.vectors.forge import RELEASE, root_of
 from tests.vectors.vector import Vector
@@ -50,6 +50,7 @@ def seeds() -> dict[str, list[bytes]]:
             *packings,
         ],
         "signature": [raw for vector in in_trust.SIGNATURES for raw in member(vector, 3)],
+        "path": [note().to_bytes(), note().to_bytes().replace(b"01-", b"../"), canonical({"type": "x"})],
         "receipt": [sealed(), canonical(value()), sealed().replace(b"hall", b"hell", 1)],
         "root": [root_of(RELEASE), *(vector.trusted for vector in in_trust.ROOTS)],
         "header": [raw for vector in in_headers.VECTORS for raw in member(vector, 6)],

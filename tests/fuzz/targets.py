@@ -14,6 +14,7 @@ from installer.bundle.age import AgeHeader, MediaKey
 from installer.bundle.encrypted import decrypted
 from installer.bundle.frames import FrameReader
 from installer.bundle.packing import read_packing
+from installer.bundle.pathnote import PathNote
 from installer.bundle.receipt import Receipt, read_receipt
 from installer.bundle.release import Release
 from installer.bundle.signature import parse_signature, sigstore_bundle
@@ -70,6 +71,12 @@ def release(data: bytes) -> None:
 def packing(data: bytes) -> None:
     """packing.json."""
     found = _taken(lambda: read_packing(data, RELEASE_READ))
+    _hold(found is None or found.to_bytes() == data, "not written back")
+
+
+def path(data: bytes) -> None:
+    """The hint on media that hold several releases."""
+    found = _taken(lambda: PathNote.parse(data))
     _hold(found is None or found.to_bytes() == data, "not written back")
 
 
@@ -171,6 +178,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         members,
         packing,
         patch,
+        path,
         receipt,
         release,
         root,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from installer.bundle.pathnote import PathNote, PathStep
 from installer.bundle.receipt import Receipt, pack_digests, seal
 from installer.bundle.sigstorefields import to_base64
 from installer.bundle.strictjson import canonical
@@ -56,4 +57,11 @@ def parsed(**changes: Any) -> Receipt:
     return Receipt.parse(canonical(value(**changes)))
 
 
-__all__ = ["digest", "name", "parsed", "seal", "seal_raw", "sealed", "value"]
+def note() -> PathNote:
+    """The hint to a way of two steps."""
+    steps = (("01-board-v1.2.0", "1.2.0"), ("02-board-v2.0.0", "2.0.0"))
+    found = (PathStep(folder=folder, version=version, digest=digest(version)) for folder, version in steps)
+    return PathNote(product="board", site="hall", since="1.1.0", steps=tuple(found))
+
+
+__all__ = ["digest", "name", "note", "parsed", "seal", "seal_raw", "sealed", "value"]

@@ -144,6 +144,29 @@ def test_killed_in_and_between_steps_the_next_run_gets_there(house: House) -> No
         assert house.serving() == "2.1.0"
 
 
+def test_verify_checks_every_step_and_says_what_it_cannot(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.main(["--json", "verify", str(house.state), str(media(house))]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert (value["verified"], value["version"], len(value["steps"])) == (True, "2.1.0", 4)
+    assert "build on" in value["not_checked"][0]
+    place = media(house) / steps(house)[3]["folder"]
+    bundle = next(place.glob("*.bundle.tar.zst"))
+    data = bytearray(bundle.read_bytes())
+    data[-2000] ^= 0xFF
+    bundle.write_bytes(data)
+    assert program.main(["--json", "verify", str(house.state), str(media(house))]) in (3, 4)
+
+
+def test_only_the_last_step_is_on_trial(house: House) -> None:
+    house.install(media(house), within=3600.0)
+    product = load_state(house.state).products["board"]
+    assert product.trial is not None and product.current is not None and product.current.version == "2.1.0"
+    assert product.previous is not None and product.previous.version == "2.0.0"
+    with pytest.raises(SealiftError) as caught:
+        house.install(house.store / "board-v2.1.0")
+    assert caught.value.id == "unconfirmed"
+
+
 def test_one_step_left_is_an_upgrade_like_any_other(house: House) -> None:
     for version in ("1.1.0", "1.2.0", "2.0.0"):
         house.install(house.store / f"board-v{version}")

@@ -227,6 +227,20 @@ def test_says_that_nobody_checked_whose_receipt_it_is(house: House, capsys: pyte
     assert "not checked: who signed" in shown.out and "warning: not checked: who signed" in shown.err
 
 
+def test_a_build_packs_for_the_site_of_a_receipt_in_the_same_go(
+    house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = house.vendor.kit("2.0.0", upgrade_from=">=1.2").parents[1]
+    monkeypatch.chdir(source)
+    key = next(source.glob("*.key"))
+    words = ("--manifest", source / "manifests/board/release.yaml", "--key", key, "--installer")
+    since = ("--since", house.folder / "hall.receipt", "--store", house.store, "--output", tmp_path)
+    code, value = bundle("build", "v2.0.0", *words, source / "manifests/board/install", *since, capsys=capsys)
+    assert code == 0, value
+    assert value["since"] == ["hall: board 1.2.0"] and Path(value["whole"]).is_dir()
+    assert Path(value["bundle"]).name == "board-2.0.0-linux-amd64.delta.bundle.tar.zst"
+
+
 def test_receipt_verb_knows_sites_by_fingerprint_key_or_folder(
     house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
