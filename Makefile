@@ -1,6 +1,6 @@
 # Debian 12 with git, make and python3 is enough; `make setup` gets the rest. `make` alone shows this list.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint reproducible load mutation fuzz bench kills testkit torture troubles lock clean
+.PHONY: help setup demo test lint reproducible load mutation fuzz bench repairs kills testkit torture troubles lock clean
 # One run at a time: the recipes share the engine and the environment.
 .NOTPARALLEL:
 
@@ -41,6 +41,9 @@ fuzz: setup ## coverage-guided fuzzing of all that reads hostile bytes, 10 minut
 
 bench: setup ## the table of docs/performance.md, ours beside the stock tools (SCALE=1, RUNS=3, HUGE=40: GB of the largest bundle, ROWS=start,inspect)
 	@$(bin)/python -m tests.bench --scale $(or $(SCALE),1) --runs $(or $(RUNS),3) --huge $(or $(HUGE),40) --rows "$(ROWS)"
+
+repairs: setup ## heal pairs of copies with drawn damages (REPAIRS=500, FIRST=0)
+	@REPAIRS=$(or $(REPAIRS),500) FIRST=$(or $(FIRST),0) $(bin)/python -m pytest -q -p no:cacheprovider tests/unit/repair/test_repair.py
 
 kills: setup ## kill a build and a load at drawn system calls that change something, and run again (KILLS=100, SEED=6)
 	@KILLS=$(or $(KILLS),100) SEED=$(or $(SEED),6) $(bin)/python -m pytest -q -p no:cacheprovider \

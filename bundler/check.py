@@ -18,6 +18,7 @@ from bundler.difference import differences
 from bundler.write import write_bundle
 from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.digest import Digest
+from installer.bundle.packing import Patch
 from installer.bundle.parts import open_bundle, split_name
 from installer.bundle.release import Descriptor, File, Release
 from installer.bundle.roots import root_member
@@ -123,7 +124,7 @@ def compare(made: Path, given: Path) -> list[str]:
     found = differences(Release.parse(ours.release), release)
     if ours.packing != theirs.packing:
         found.append("packing.json: other bytes")
-    found += _damage(theirs.members, dict(release.members()))
+    found += damage(theirs.members, dict(release.members()))
     if not found:
         found += _packed(ours, theirs)
     return found or ["the archive as a whole: other bytes around the same members"]
@@ -144,7 +145,7 @@ def read_archive(path: Path) -> Archive:
     return Archive(reader.head.release, reader.head.packing, head, members)
 
 
-def _damage(members: Mapping[str, Member], listed: Mapping[str, File | Descriptor]) -> list[str]:
+def damage(members: Mapping[str, Member], listed: Mapping[str, File | Descriptor | Patch]) -> list[str]:
     """Where the content of the given bundle is not what its own ``release.json`` lists."""
     found = [f"{name}: stands in the bundle, but not in its release.json" for name in members if name not in listed]
     for name, entry in listed.items():

@@ -40,13 +40,11 @@ app = typer.Typer(
     help="Make one signed release bundle and the media folder around it.",
 )
 app.add_typer(trust_app, name="trust")
-app.command()(permit_verb.permit)
-app.command()(media_verbs.pack)
-app.command()(media_verbs.parts)
-app.command()(site_verbs.kit)
-app.command()(site_verbs.receipt)
-app.command()(registry_verbs.push)
-app.command()(registry_verbs.pull)
+for verb in (
+    *(permit_verb.permit, media_verbs.pack, media_verbs.parts, media_verbs.repair),
+    *(site_verbs.kit, site_verbs.receipt, registry_verbs.push, registry_verbs.pull),
+):
+    app.command()(verb)
 
 Manifest = Annotated[Path | None, typer.Option("--manifest", help="release.yaml, where there are several products")]
 Keys = Annotated[list[Path] | None, typer.Option("--key", help="private key; else SEALIFT_KEY, else the manifest's")]

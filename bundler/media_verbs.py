@@ -69,6 +69,22 @@ def pack(
     talk.result(made.table(), made.as_json())
 
 
+def repair(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a damaged bundle, one of its parts, or their folder")],
+    other: Annotated[Path, typer.Option("--from", metavar="OTHER", help="a second copy, which may be damaged too")],
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="DIR", help="write there; else FILE is replaced once it is whole")
+    ] = None,
+) -> None:
+    """Heal damaged media from a second copy, without any key, or name the bytes that neither has."""
+    from bundler.repair.verb import repair as heal
+
+    talk: Talk = context.obj
+    made = heal(file, other, output, talk)
+    talk.result(made.table(), made.as_json())
+
+
 def parts(
     context: typer.Context,
     paths: Annotated[list[Path], typer.Argument(metavar="PART...", help="parts, or the folder with all of them")],

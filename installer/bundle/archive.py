@@ -219,7 +219,7 @@ class BundleReader:
 
     def frames(self, size: int) -> Iterator[tuple[int, Frame]]:
         """The data of the member whose header was just read, still packed: pairs for :func:`unpadded`."""
-        for length, content in _data_frames(size):
+        for length, content in data_frames(size):
             with self._reading():
                 frame = self._frames.take((content,))
             yield length, frame
@@ -227,7 +227,7 @@ class BundleReader:
     def skip(self, size: int) -> None:
         """Pass over the data of the member whose header was just read, without reading or checking it."""
         with self._reading():
-            for _, content in _data_frames(size):
+            for _, content in data_frames(size):
                 self._frames.skip((content,))
 
     def finish(self) -> None:
@@ -337,7 +337,7 @@ def _unreadable(what: str, error: OSError, hint: str) -> SealiftError:
     return SealiftError("media-unreadable", f"{what}: {error.strerror or error}", hint=hint)
 
 
-def _data_frames(size: int) -> Iterator[tuple[int, int]]:
+def data_frames(size: int) -> Iterator[tuple[int, int]]:
     """For each data frame of a member: bytes of data in it, and its whole content with the padding."""
     left = size
     while left > 0:

@@ -51,3 +51,10 @@ def test_cat_joins(stage: Stage) -> None:
     listed, packed = stage.section("Cat")
     assert "release.json" in listed and "verified by" not in packed
     assert len(list((stage.vendor / "joined/lan-chat-v2.1.0").glob("*.bundle.tar.zst"))) == 1
+
+
+def test_repair_heals_from_two_damaged_copies_and_names_what_neither_has(stage: Stage) -> None:
+    _, healed, _, refused = stage.section("Repair")
+    assert "not checked" in healed and "who signed" in healed
+    assert "neither copy" in refused
+    assert len(list((stage.media / "copy1").glob("*.002"))) == 1
