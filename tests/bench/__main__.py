@@ -1,5 +1,6 @@
-"""``python -m tests.bench``: make inputs, run both sides in turn, write the table; 1 where a goal is missed.
+"""``python -m tests.bench``: make inputs, run both sides in turn, write the table.
 
+Ends with 1 where a goal is missed, 2 where a row failed, 130 when interrupted.
 What a row has found is written before the next one begins: a run that is interrupted keeps what it has, and rows that
 are not run keep what they found earlier, each with its own date.
 """
@@ -47,17 +48,24 @@ def show(row: Row) -> None:
         say(f"  {row.title}: {goal.what} {report.figure(goal.value, goal.unit)}{limit}{verdict}")
 
 
-def measure(bench: Bench, names: Sequence[str], output: Path) -> None:
-    """Run the rows of these names and write what each has found."""
+def measure(bench: Bench, names: Sequence[str], output: Path) -> list[str]:
+    """Run the rows of these names and write what each has found; the names of those that failed."""
     machine = report.machine(BUNDLE)
+    failed = []
     for name in names:
         moment, found = report.moment(bench.settings), []
-        for row in ROWS[name](bench):
-            show(row)
-            found.append(report.Measured(name, row, moment, machine))
+        try:
+            for row in ROWS[name](bench):
+                show(row)
+                found.append(report.Measured(name, row, moment, machine))
+        except (OSError, RuntimeError) as error:
+            say(f"{name} FAILED, and stays as it was measured earlier: {error}")
+            failed.append(name)
+            continue
         table = report.merged(report.read(output), found, list(ROWS))
         report.write(output, table, list(ROWS))
         (output / "performance.svg").write_text(draw(table))
+    return failed
 
 
 def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -85,15 +93,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parsed(argv)
     base = Path(tempfile.mkdtemp(prefix="sealift-bench-", dir=arguments.folder))
     os.environ["SOURCE_DATE_EPOCH"] = "1790000000"
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the folder goes in both cases
+    for number in (signal.SIGINT, signal.SIGTERM):  # the folder goes in both cases, and in the background too
+        signal.signal(number, signal.default_int_handler)
     try:
         place = Place(base)
         place.prepare()
-        measure(
-            Bench(place, settings_from(arguments), say),
-            [name for name in ROWS if name in arguments.rows],
-            arguments.output,
-        )
+        names = [name for name in ROWS if name in arguments.rows]
+        failed = measure(Bench(place, settings_from(arguments), say), names, arguments.output)
     except KeyboardInterrupt:
         say("interrupted; the rows that were complete are written")
         return 130
@@ -101,6 +107,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         shutil.rmtree(base, ignore_errors=True)
     table = report.read(arguments.output)
     print(report.as_markdown(table, list(ROWS)))
+    if failed:
+        return 2
     return 1 if report.missed([one for one in table if one.name in arguments.rows]) else 0
 
 

@@ -89,7 +89,7 @@ def _middle(values: list[float]) -> float:
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= 60 else text[:59] + "…"
+    return text if len(text) <= 54 else text[:53] + "…"
 
 
 def _text(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,13 +17,17 @@ from tests.bench.rows import ROWS
 
 pytestmark = pytest.mark.e2e
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 SMALL = ("--scale", "0.002", "--runs", "1", "--huge", "0.05", "--images", "1")
 
 
 def bench(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     """Run it with its page, figures and picture in ``folder``."""
-    command = [sys.executable, "-m", "tests.bench", *SMALL, "--folder", str(folder), "--output", str(folder), *more]
-    return subprocess.run(command, cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True)
+    return subprocess.run(command(folder, *more), cwd=REPOSITORY, capture_output=True, text=True)
+
+
+def command(folder: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "tests.bench", *SMALL, "--folder", str(folder), "--output", str(folder), *more]
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -62,3 +67,17 @@ def test_bench_writes_its_table_picture_and_figures(tmp_path: Path) -> None:
 def test_a_row_that_there_is_not_is_named(tmp_path: Path) -> None:
     done = bench(tmp_path, "--rows", "start,finish")
     assert done.returncode == 2 and "no row finish" in done.stderr
+
+
+def test_an_interrupted_run_keeps_the_rows_that_were_complete(tmp_path: Path) -> None:
+    (tmp_path / "performance.md").write_text(f"{BEGIN}{END}")
+    running = subprocess.Popen(
+        command(tmp_path, "--rows", "nothing,huge"), cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
+    )
+    assert running.stderr is not None
+    for line in running.stderr:
+        if "making a bundle" in line:
+            running.send_signal(signal.SIGINT)
+    assert running.wait(60) == 130
+    assert [row["name"] for row in rows(tmp_path)] == ["nothing"]
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
