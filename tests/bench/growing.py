@@ -79,7 +79,7 @@ def many(bench: Bench) -> Iterator[Row]:
 
     def growth(verb: str) -> float:
         """What one more image costs on the way to all of them, beside what it costs on the way to a half."""
-        ratio = (counts[2] - counts[0]) / max(1, counts[1] - counts[0])
+        ratio = max(1, counts[2] - counts[0]) / max(1, counts[1] - counts[0])
         return max(0.0, whole[verb].cpu - few[verb].cpu) / max(half[verb].cpu - few[verb].cpu, 0.001) / ratio
 
     goals = [Goal(f"{verb}: client CPU a blob", cost.cpu * 1000 / (most * 10), 3, "ms") for verb, cost in whole.items()]
