@@ -1,4 +1,4 @@
-"""``python -m tests.vectors.figures``: how many vectors there are, and what the worst of them cost the verifier."""
+"""``python -m tests.vectors.figures``: how many vectors, flips and cuts there are, and what the worst vectors cost."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 import tracemalloc
 from collections import Counter
 
+from tests.unit.bundle.test_altered import FLIPS, FORGE, truncations
 from tests.vectors.catalogue import HOSTILE, VECTORS
 from tests.vectors.judge import verdict
 
@@ -17,10 +18,10 @@ def main() -> None:
     wrong: list[str] = []
     for vector in VECTORS:
         bundle, root = vector.bundle, vector.trusted
-        began = time.perf_counter()
+        began = time.process_time()
         if verdict(bundle, root) != vector.error:
             wrong.append(vector.name)
-        seconds[vector.name] = time.perf_counter() - began
+        seconds[vector.name] = time.process_time() - began
         tracemalloc.start()
         verdict(bundle, root)
         peaks[vector.name] = tracemalloc.get_traced_memory()[1]
@@ -30,7 +31,9 @@ def main() -> None:
     codes = Counter(vector.code for vector in HOSTILE)
     print(f"vectors: {len(HOSTILE)} hostile, {len(VECTORS) - len(HOSTILE)} harmless; wrong: {wrong or 'none'}")
     print(f"error ids: {len({vector.error for vector in HOSTILE})}; by exit code: {dict(sorted(codes.items()))}")
-    print(f"slowest: {slowest}, {seconds[slowest] * 1000:.0f} ms")
+    envelope = sum(len(data) for data in (FORGE.statement, *FORGE.signatures.values(), FORGE.packing))
+    print(f"flips: {2 * envelope} of the envelope's {envelope} bytes, {FLIPS} random; cuts: {len(truncations())}")
+    print(f"slowest: {slowest}, {seconds[slowest] * 1000:.0f} ms of the processor")
     print(f"largest: {largest}, {peaks[largest] / 2**20:.1f} MiB of Python's memory")
 
 

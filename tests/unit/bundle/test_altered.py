@@ -95,14 +95,17 @@ def test_ten_thousand_random_flips_are_refused_or_harmless(part: int) -> None:
     assert len(outcomes) > 15 and outcomes["digest-mismatch"] > 100
 
 
+def truncations() -> list[int]:
+    """Where the file is cut: at every boundary of a member and a frame, one before, one behind, and between them."""
+    edges = {edge + step for edge in boundaries(FORGE.frames()) for step in (-1, 0, 1)}
+    return sorted(place for place in edges | {*range(12), *range(0, len(GOOD), 97)} if 0 <= place < len(GOOD))
+
+
 def test_refuses_every_truncation() -> None:
-    edges = boundaries(FORGE.frames())
-    for place in sorted(
-        {edge + step for edge in edges for step in (-1, 0, 1)} | {*range(12), *range(0, len(GOOD), 97)}
-    ):
-        if 0 <= place < len(GOOD):
-            found = judged(GOOD[:place])
-            assert found == ("not-a-bundle" if place < 5 else "truncated"), place
+    assert len(truncations()) > 200
+    for place in truncations():
+        found = judged(GOOD[:place])
+        assert found == ("not-a-bundle" if place < 5 else "truncated"), place
     assert judged(GOOD[:-1]) == "truncated"
 
 
