@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -40,11 +42,20 @@ def test_parts_install_are_checked_alone_and_name_what_is_missing(stage: Stage) 
     assert "NOT VERIFIED" in first and "whole" in first
 
 
-def test_discs_install_side_by_side(stage: Stage) -> None:
-    for _ in stage.section("Discs"):
-        pass
+def test_discs_install_side_by_side_and_read_only(stage: Stage) -> None:
+    story = stage.section("Discs")
+    next(story)
+    discs = [stage.media / f"disc{number}" for number in (1, 2, 3)]
+    with ExitStack() as mounts:
+        for disc in discs:
+            subprocess.run(["mount", "--bind", disc, disc], check=True)
+            mounts.callback(subprocess.run, ["umount", disc], check=True)
+            subprocess.run(["mount", "-o", "remount,ro,bind", disc], check=True)
+            with pytest.raises(OSError):
+                (disc / "mark").touch()
+        next(story)
     assert serving(stage) == {"2.1.0"}
-    assert [len(list((stage.media / f"disc{number}").iterdir())) for number in (2, 3)] == [1, 1]
+    assert [len(list(disc.iterdir())) for disc in discs[1:]] == [1, 1]
 
 
 def test_cat_joins(stage: Stage) -> None:
