@@ -11,30 +11,30 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bundler import kit as media
-from bundler.assemble import Assembly, assemble
 from bundler.built import Built
 from bundler.cache import wide_cache
-from bundler.ceremony import chain
-from bundler.changelog import Section, section_for
 from bundler.collect import files
 from bundler.collect.charts import collect_charts
 from bundler.collect.content import FileContent
 from bundler.collect.image import Wish
 from bundler.collect.images import Sources, open_sources
 from bundler.collect.sources import ImageSource, parse_source
-from bundler.git import read_checkout
-from bundler.keyless import Asked
-from bundler.parts import refuse_too_many
+from bundler.manifest.changelog import Section, section_for
+from bundler.manifest.git import read_checkout
+from bundler.manifest.recipe import Program, Recipe, fill, find_manifest, load_recipe
+from bundler.manifest.registries import registry_settings
+from bundler.manifest.version import Checkout, Version, check_version
+from bundler.media import kit as media
 from bundler.program import build_program
 from bundler.program.signed import signatures_of
-from bundler.recipe import Program, Recipe, fill, find_manifest, load_recipe
-from bundler.registries import registry_settings
-from bundler.reuse import Reuse
-from bundler.sign import Passphrase, Signer, trusting
-from bundler.signers import open_signers
-from bundler.version import Checkout, Version, check_version
-from bundler.write import Writer
+from bundler.signing.keyless import Asked
+from bundler.signing.sign import Passphrase, Signer, trusting
+from bundler.signing.signers import open_signers
+from bundler.trust.ceremony import chain
+from bundler.writing.assemble import Assembly, assemble
+from bundler.writing.parts import refuse_too_many
+from bundler.writing.reuse import Reuse
+from bundler.writing.write import Writer
 from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.beside import PROGRAM_PATH
 from installer.bundle.digest import Digest
@@ -96,7 +96,7 @@ def draft(request: Request, environment: Mapping[str, str] = os.environ, *, ask_
     """Read the manifest and make version, changelog and (with ``ask_git``) branch and tags agree.
 
     Raises ``version-invalid``, ``version-mismatch``, ``changelog-section-missing``, ``platform-missing`` and the
-    errors of :mod:`bundler.recipe`, all 2, and what is wrong with the roots that it shall carry.
+    errors of :mod:`bundler.manifest.recipe`, all 2, and what is wrong with the roots that it shall carry.
     """
     version = Version.parse(request.version)
     manifest = request.manifest or find_manifest(request.root)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundler.assemble import Assembly
+from bundler.writing.assemble import Assembly
 from installer.bundle.digest import Digest
 from installer.talk import Table
 from installer.talk import size as in_words

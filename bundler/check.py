@@ -15,7 +15,7 @@ import zstandard
 
 from bundler.build import Request, assembled, draft
 from bundler.difference import differences
-from bundler.write import write_bundle
+from bundler.writing.write import write_bundle
 from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.digest import Digest
 from installer.bundle.packing import Patch

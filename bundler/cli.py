@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bundler import media_verbs, permit_verb, registry_verbs, site_verbs
 from bundler.cache import wide_cache
-from bundler.groups import trust_app
-from bundler.media_verbs import PartSize
-from bundler.options import (
+from bundler.verbs import media as media_verbs
+from bundler.verbs import permit as permit_verb
+from bundler.verbs import registry as registry_verbs
+from bundler.verbs import site as site_verbs
+from bundler.verbs.groups import trust_app
+from bundler.verbs.media import PartSize
+from bundler.verbs.options import (
     IdentityToken,
     IdentityTokenFile,
     MediaKeys,
@@ -30,7 +33,7 @@ from installer.talk import Table, Talk, run_cli, size
 if TYPE_CHECKING:  # what only some verbs need is imported there: `--help` and `inspect` answer at once
     from bundler.build import Request
     from bundler.check import Check
-    from bundler.keyfile import Passphrase
+    from bundler.signing.keyfile import Passphrase
 
 app = typer.Typer(
     add_completion=False,
@@ -84,7 +87,7 @@ def init(
     ] = None,
 ) -> None:
     """Write manifest, templates and changelog for a product below DIR."""
-    from bundler import scaffold
+    from bundler.manifest import scaffold
 
     talk: Talk = context.obj
     made = scaffold.init(folder, from_compose, product)
@@ -109,8 +112,8 @@ def lint(
     schema: Annotated[bool, typer.Option("--schema", help="print the manifest's JSON Schema, for editors")] = False,
 ) -> None:
     """Refuse everything that build would refuse, without building."""
-    from bundler.lint import lint as lint_manifest
-    from bundler.recipe import Recipe
+    from bundler.manifest.lint import lint as lint_manifest
+    from bundler.manifest.recipe import Recipe
 
     if schema:
         described = Recipe.model_json_schema(by_alias=True)
@@ -132,7 +135,7 @@ def keygen(
     """Make a signing key: NAME.key (encrypted PKCS#8) and NAME.pub (PEM)."""
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
         raise SealiftError("bad-option", f"not a name for a key: {name}", hint="letters, digits, dot, dash, underscore")
-    from bundler.sign import generate, passphrase_from
+    from bundler.signing.sign import generate, passphrase_from
 
     word = passphrase_from(passphrase_file, partial(_ask_twice, context.obj))(out / f"{name}.key")
     key, private, public = generate(out, name, word)
@@ -179,7 +182,7 @@ def build(
     """Make the signed bundle and its media folder, DIR/PRODUCT-vVERSION/."""
     from bundler import build as building
     from bundler import check as checking
-    from bundler.parts import parse_size
+    from bundler.writing.parts import parse_size
 
     talk: Talk = context.obj
     asked = keyless(talk, identity_token, identity_token_file, sigstore_config)
@@ -207,7 +210,7 @@ def build(
         _show_plan(request, talk)
         return
     if since:
-        from bundler.hotfix import build_since
+        from bundler.media.hotfix import build_since
 
         held = media_verbs.held_by(since, store, site_key, talk)
         made = build_since(request, held, _passphrase(passphrase_file, talk), talk)
@@ -271,9 +274,9 @@ def sign(
     sigstore_config: SigstoreConfig = None,
 ) -> None:
     """Add one more signature, to a media folder or a permit. Shows what is signed first, and leaves it as it is."""
-    from bundler.countersign import countersign, read_subject
-    from bundler.permit import is_permit
-    from bundler.signers import open_signer
+    from bundler.signing.countersign import countersign, read_subject
+    from bundler.signing.signers import open_signer
+    from bundler.trust.permit import is_permit
 
     talk: Talk = context.obj
     passphrase = _passphrase(passphrase_file, talk)
@@ -299,7 +302,7 @@ def program(
     """Build the site program alone: the one file that goes onto the media as `install`; sign it with --key."""
     from bundler.program import build_program
     from bundler.program.signed import sign_program
-    from bundler.sign import load_keys
+    from bundler.signing.sign import load_keys
 
     talk: Talk = context.obj
     keys = load_keys(key, _passphrase(passphrase_file, talk)) if key else []
@@ -341,7 +344,7 @@ def _ask_twice(talk: Talk, question: str, option: str) -> str:
 
 
 def _passphrase(file: Path | None, talk: Talk) -> Passphrase:
-    from bundler.sign import passphrase_from
+    from bundler.signing.sign import passphrase_from
 
     return passphrase_from(file, talk.ask_secret)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING, Final
 
-from bundler.kit import PROGRAM
+from bundler.media.kit import PROGRAM
 from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.beside import (
     PROGRAM_PATH,
@@ -35,7 +35,7 @@ from installer.errors import SealiftError
 from installer.talk import Table, Talk, size
 
 if TYPE_CHECKING:  # the build side and patches are nothing that `inspect` needs
-    from bundler.holdings import Holdings, OldBytes
+    from bundler.delta.holdings import Holdings, OldBytes
 
 CHECKED: Final = ("signatures", "release.json", "files", "images", "archive")
 BESIDE: Final = "install beside the bundle"
@@ -98,7 +98,7 @@ def verify_media(
     A delta is checked with what ``have`` holds: what it leaves out is looked up there, what it patches is rebuilt.
     Raises what :mod:`installer.bundle.verify` raises; ``digest-mismatch`` (4) for another program.
     """
-    from bundler.holdings import OldBytes
+    from bundler.delta.holdings import OldBytes
     from installer.patching.rebuild import Rebuilder
 
     bundle = locate_bundle(path)

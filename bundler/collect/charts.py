@@ -27,8 +27,8 @@ from bundler.collect.files import CollectedFile, collect_file
 from bundler.collect.helmignore import NAME as IGNORE
 from bundler.collect.helmignore import ignored, rules
 from bundler.collect.reference import Reference
-from bundler.recipe import Chart
-from bundler.version import Version
+from bundler.manifest.recipe import Chart
+from bundler.manifest.version import Version
 from installer.bundle.release import Descriptor
 from installer.errors import SealiftError
 

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from bundler.collect.content import Content, FileContent, digest_of, looks_packed
-from bundler.recipe import Program
+from bundler.manifest.recipe import Program
 from installer.bundle.release import File, FileRole, first_problem
 from installer.errors import SealiftError
 

@@ -17,7 +17,7 @@ from bundler.collect.layout import REFERENCE, collect_from_layout
 from bundler.collect.sources import DockerArchive, ImageSource, InEngine, InRegistry, Layout, OciArchive
 from bundler.collect.store import LayoutStore
 from bundler.collect.tarfiles import Spool
-from bundler.recipe import RegistrySettings
+from bundler.manifest.recipe import RegistrySettings
 from installer.errors import SealiftError
 from installer.talk import Talk
 

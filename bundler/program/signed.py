@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bundler.durable import write_new
-from bundler.sign import Signer
+from bundler.signing.sign import Signer
 from installer.bundle.beside import read_signature_files
 from installer.bundle.digest import Digest
 from installer.bundle.signature import parse_signature

@@ -21,8 +21,8 @@ from bundler.collect.registry.client import Connection
 from bundler.collect.registry.hosts import Endpoint, endpoints
 from bundler.collect.registry.login import Credentials
 from bundler.collect.registry.store import Registries, RemoteStore
-from bundler.recipe import RegistrySettings
-from bundler.registries import VARIABLE, named_settings
+from bundler.manifest.recipe import RegistrySettings
+from bundler.manifest.registries import VARIABLE, named_settings
 from installer.errors import SealiftError
 from installer.registry.address import RegistryAddress
 from installer.registry.auth import Advice

@@ -17,19 +17,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from bundler import kit as media
-from bundler.assemble import Assembly, blob_is_packed
 from bundler.built import Built
 from bundler.collect.registry.store import RemoteStore
-from bundler.countersign import changes_in
-from bundler.parts import refuse_too_many
+from bundler.media import kit as media
 from bundler.publish import form
 from bundler.publish.attached import Attached, attached
 from bundler.publish.place import Place
 from bundler.publish.remote import RemoteParts, whole_blob
-from bundler.reuse import Reuse
-from bundler.write import Writer as BundleWriter
-from bundler.write import Written
+from bundler.signing.countersign import changes_in
+from bundler.writing.assemble import Assembly, blob_is_packed
+from bundler.writing.parts import refuse_too_many
+from bundler.writing.reuse import Reuse
+from bundler.writing.write import Writer as BundleWriter
+from bundler.writing.write import Written
 from installer.bundle.archive import BundleReader
 from installer.bundle.beside import PROGRAM_PATH, Beside, weigh
 from installer.bundle.content import Writer

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from bundler.collect.documents import INDEX, MANIFEST
-from bundler.pack import fold
+from bundler.media.pack import fold
 from bundler.publish import form
 from bundler.publish.place import Place
 from bundler.publish.referrers import Reference, attach, missing

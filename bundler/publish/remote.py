@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from bundler.assemble import Part, blob_is_packed
 from bundler.collect.content import Bytes, Content, looks_packed
 from bundler.collect.registry.store import RemoteBlob, RemoteStore
-from bundler.reuse import Reuse
+from bundler.writing.assemble import Part, blob_is_packed
+from bundler.writing.reuse import Reuse
 from installer.bundle.digest import Digest
 from installer.bundle.release import Descriptor, File, Release
 from installer.errors import SealiftError

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from bundler import kit as media
 from bundler.durable import write_new
+from bundler.media import kit as media
 from bundler.repair.head import Signatures
 from installer.bundle.beside import FOLDER, PROGRAM_PATH, PROGRAM_SIGNATURE
 from installer.bundle.digest import Digest

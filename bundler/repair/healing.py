@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from bundler.kit import bundle_name
+from bundler.media.kit import bundle_name
 from bundler.repair.copies import Copy
 from bundler.repair.head import Head, Plan, Signatures, named_by
 from bundler.repair.members import Loss, heal

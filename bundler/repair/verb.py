@@ -14,12 +14,12 @@ from typing import Final
 
 from bundler.check import damage, read_archive
 from bundler.durable import PARTIAL
-from bundler.parts import Parts
 from bundler.repair.beside import Beside
 from bundler.repair.copies import Copy, find_copy
 from bundler.repair.head import Plan
 from bundler.repair.healing import heal_bundle
 from bundler.repair.members import Loss
+from bundler.writing.parts import Parts
 from installer.bundle.digest import Digest
 from installer.bundle.parts import PartsNote, part_name
 from installer.bundle.release import Release

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bundler.encrypt import Encrypting
+from bundler.media.encrypt import Encrypting
 from installer.bundle.age import MediaKey
 from installer.bundle.encrypted import decrypted
 

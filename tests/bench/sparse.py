@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from bundler.build import Request, assembled, draft
-from bundler.sign import load_keys
+from bundler.signing.sign import load_keys
 from installer.bundle.archive import PACKING_MEMBER, RELEASE_MEMBER, ArchiveWriter
 from installer.bundle.frames import Buffer
 from installer.bundle.packing import Packing

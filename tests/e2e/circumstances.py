@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from bundler.sign import generate
+from bundler.signing.sign import generate
 from tests.unit.bundler.layouts import make_product
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from bundler.build import Request, build
 from bundler.built import Built
-from bundler.sign import generate
+from bundler.signing.sign import generate
 from installer.bundle.archive import BundleReader
 from installer.bundle.roots import current
 from installer.bundle.trust import TrustPolicy

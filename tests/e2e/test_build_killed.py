@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from bundler.sign import generate
+from bundler.signing.sign import generate
 from tests.unit.bundler.layouts import make_product
 
 CHANGING = (

@@ -13,8 +13,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from bundler.build import Request, build
-from bundler.sign import load_key
-from bundler.trust import NamedKey, RootPlan, make_root
+from bundler.signing.sign import load_key
+from bundler.trust.trust import NamedKey, RootPlan, make_root
 from installer.bundle.trust import TrustPolicy, read_public_key
 from installer.errors import SealiftError
 from installer.media import open_media

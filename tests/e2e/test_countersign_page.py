@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bundler.sign import generate
+from bundler.signing.sign import generate
 from tests.unit.trust.keys import PAYLOAD, key, policy, refusal, signed
 from tests.unit.trust.media import make_kit, write_key
 

@@ -42,6 +42,10 @@ def test_parts_install_are_checked_alone_and_name_what_is_missing(stage: Stage) 
     assert "NOT VERIFIED" in first and "whole" in first
 
 
+def unmount(place: Path) -> None:
+    subprocess.run(["umount", place], check=True)
+
+
 def test_discs_install_side_by_side_and_read_only(stage: Stage) -> None:
     story = stage.section("Discs")
     next(story)
@@ -49,7 +53,7 @@ def test_discs_install_side_by_side_and_read_only(stage: Stage) -> None:
     with ExitStack() as mounts:
         for disc in discs:
             subprocess.run(["mount", "--bind", disc, disc], check=True)
-            mounts.callback(subprocess.run, ["umount", disc], check=True)
+            mounts.callback(unmount, disc)
             subprocess.run(["mount", "-o", "remount,ro,bind", disc], check=True)
             with pytest.raises(OSError):
                 (disc / "mark").touch()

@@ -15,7 +15,7 @@ import pytest
 from bundler.build import Request, build
 from bundler.built import Built
 from bundler.program.signed import sign_program
-from bundler.sign import generate, load_key
+from bundler.signing.sign import generate, load_key
 from installer.talk import Talk
 from tests.unit.bundler.layouts import make_product
 

@@ -17,10 +17,10 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from bundler.build import Request, assembled, draft
-from bundler.kit import bundle_name
-from bundler.sign import KeyFile
-from bundler.trust import NamedKey, RootPlan, make_root
-from bundler.write import write_bundle
+from bundler.media.kit import bundle_name
+from bundler.signing.sign import KeyFile
+from bundler.trust.trust import NamedKey, RootPlan, make_root
+from bundler.writing.write import write_bundle
 from installer import __version__
 from installer.bundle.digest import Digest
 from installer.bundle.signature import sigstore_bundle

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bundler.trust import Named, RootPlan, make_root
+from bundler.trust.trust import Named, RootPlan, make_root
 from installer.bundle.beside import Beside, weigh
 from installer.bundle.signers import Identity, PublicKey
 from installer.bundle.trust import Requirement, Role, TrustPolicy

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bundler.keyless import Asked
-from bundler.recipe import Keyless, Sign
-from bundler.signers import open_signer, open_signers
+from bundler.manifest.recipe import Keyless, Sign
+from bundler.signing.keyless import Asked
+from bundler.signing.signers import open_signer, open_signers
 from tests.keyless.instance import IDENTITY, Instance
 from tests.keyless.services import Services, serving
 from tests.keyless.test_signing import config, refused, yesterday

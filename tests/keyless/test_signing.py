@@ -14,8 +14,8 @@ import pytest
 from bundler.build import Request, build
 from bundler.built import Built
 from bundler.cli import main
-from bundler.keyless import Asked, KeylessSigner, open_keyless
-from bundler.trust import Named, RootPlan, make_root
+from bundler.signing.keyless import Asked, KeylessSigner, open_keyless
+from bundler.trust.trust import Named, RootPlan, make_root
 from installer.bundle.signers import Identity, PublicKey
 from installer.bundle.trust import TrustPolicy
 from installer.errors import SealiftError
@@ -235,7 +235,7 @@ def test_refuses_when_nobody_answers(services: Services, tmp_path: Path) -> None
 def test_refuses_to_wait_for_ever_for_a_service_that_takes_the_question_and_says_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bundler.keyless.PATIENCE", 0.5)
+    monkeypatch.setattr("bundler.signing.keyless.PATIENCE", 0.5)
     with serving(Instance(yesterday()), silent=threading.Event()) as services:
         error = refused(lambda: signer(services, tmp_path).signature_file(PAYLOAD))
         assert services.silent is not None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bundler.recipe import load_recipe
+from bundler.manifest.recipe import load_recipe
 from bundler.verification import verify_media
 from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.content import Sink, Writer

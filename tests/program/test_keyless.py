@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bundler.build import Request, build
-from bundler.keyless import Asked
-from bundler.trust import RootPlan, make_root
+from bundler.signing.keyless import Asked
+from bundler.trust.trust import RootPlan, make_root
 from installer.bundle.digest import Digest
 from installer.bundle.signers import Identity, PublicKey
 from tests.keyless.instance import IDENTITY, Instance

@@ -15,7 +15,7 @@ from typing import Any
 from bundler.collect.image import CollectedImage, Wish, collect_image
 from bundler.collect.reference import Reference
 from bundler.collect.registry.store import Registries, RemoteStore
-from bundler.recipe import RegistrySettings
+from bundler.manifest.recipe import RegistrySettings
 from installer.registry.login import Login
 from installer.registry.patience import Patience
 from installer.talk import Talk

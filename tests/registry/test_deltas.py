@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bundler.holdings import Holdings
-from bundler.pack import pack
+from bundler.delta.holdings import Holdings
+from bundler.media.pack import pack
 from installer.bundle.packing import Patch
 from installer.deltas import Ground
 from installer.errors import SealiftError

@@ -11,10 +11,10 @@ import pytest
 from cryptography import x509
 
 from bundler.build import Request, build
-from bundler.countersign import countersign, read_subject
-from bundler.holdings import Holdings
-from bundler.pack import pack
+from bundler.delta.holdings import Holdings
+from bundler.media.pack import pack
 from bundler.publish.place import Place
+from bundler.signing.countersign import countersign, read_subject
 from bundler.verification import verify_media
 from installer.bundle.archive import locate_bundle
 from installer.errors import SealiftError

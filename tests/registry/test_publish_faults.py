@@ -21,10 +21,10 @@ from typing import Any
 
 import pytest
 
-from bundler import press
 from bundler.collect.registry.client import RepositoryClient
 from bundler.collect.registry.store import RemoteStore
 from bundler.publish.place import Place
+from bundler.writing import press
 from installer.talk import Talk
 from tests.unit.bundler.faults import Faults, injected, killed_at
 

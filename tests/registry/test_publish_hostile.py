@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from bundler import press
 from bundler.build import Request, build
 from bundler.publish import form
 from bundler.publish.place import Place
 from bundler.publish.referrers import Reference, attach
+from bundler.writing import press
 from installer.bundle.digest import Digest
 from installer.bundle.release import RELEASE_TYPE, Descriptor
 from installer.bundle.signature import MEDIA_TYPE

@@ -15,8 +15,8 @@ from bundler.build import Request, build
 from bundler.collect.charts import collect_charts, pack
 from bundler.collect.files import CollectedFile
 from bundler.collect.registry.store import Registries
-from bundler.recipe import Chart
-from bundler.sign import generate
+from bundler.manifest.recipe import Chart
+from bundler.signing.sign import generate
 from installer.errors import SealiftError
 from installer.talk import Talk
 from tests.unit.bundler.layouts import RECIPE, make_product

@@ -14,7 +14,7 @@ from docker import DockerClient
 
 from bundler.build import Request, build
 from bundler.built import Built
-from bundler.sign import generate
+from bundler.signing.sign import generate
 from installer.bundle.archive import BundleReader
 from installer.bundle.content import Sink
 from installer.bundle.trust import TrustPolicy

@@ -31,7 +31,7 @@ STARTS_PROGRAMS_BY_CALL = re.compile(
 
 DECIDES = re.compile(
     r"installer\.(plan|strategy|targets)(\..+)?|installer\.trust\.(marks|admission|clock|view)"
-    r"|installer\.bundle\.(trust|signers|rootfile|roots)|bundler\.(assemble|ceremony)(\..+)?"
+    r"|installer\.bundle\.(trust|signers|rootfile|roots)|bundler\.(writing\.assemble|trust\.ceremony|media\.way)"
 )
 OUTSIDE = {"asyncio", "docker", "http", "os", "oras", "requests", "shutil", "socket", "ssl", "tempfile", "urllib"}
 OUTSIDE |= {"urllib3", *STARTS_PROGRAMS}
@@ -187,8 +187,8 @@ def test_no_further_package_stands_at_the_top() -> None:
     ("name", "source"),
     [
         ("installer.plan.plan", "from bundler import recipe"),
-        ("installer.site.site", "if TYPE_CHECKING:\n    import bundler.recipe"),
-        ("installer.site.site", "def late():\n    importlib.import_module('bundler.recipe')"),
+        ("installer.site.site", "if TYPE_CHECKING:\n    import bundler.manifest.recipe"),
+        ("installer.site.site", "def late():\n    importlib.import_module('bundler.manifest.recipe')"),
         ("installer.site.site", "importlib.import_module(name)"),
         ("installer.bundle.archive", "from installer import site"),
         ("installer.bundle.archive", "from ..plan.plan import Step"),
@@ -202,10 +202,10 @@ def test_no_further_package_stands_at_the_top() -> None:
         ("installer.strategy.bluegreen", "import docker"),
         ("installer.targets.compose", "from installer.system import run"),
         ("installer.bundle.trust", "from pathlib import Path\nPath('x').read_bytes()"),
-        ("bundler.assemble", "open('x')"),
+        ("bundler.writing.assemble", "open('x')"),
         ("installer.plan.plan", "import os.path"),
         ("installer.report", "from installer.cli import app"),
-        ("bundler.kit", "from . import cli"),
+        ("bundler.media.kit", "from .. import cli"),
     ],
 )
 def test_refuses_what_breaks_a_rule(name: str, source: str) -> None:
@@ -215,7 +215,7 @@ def test_refuses_what_breaks_a_rule(name: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("bundler.write", "from installer.bundle import archive\nfrom installer.errors import SealiftError"),
+        ("bundler.writing.write", "from installer.bundle import archive\nfrom installer.errors import SealiftError"),
         ("installer.bundle.archive", "from installer.errors import SealiftError\nfrom . import digest"),
         ("installer.bundle.archive", "from installer import errors"),
         ("installer.system", "import subprocess\nimport os\nos.execv('/bin/true', [])"),

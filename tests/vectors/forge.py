@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from bundler.trust import NamedKey, RootPlan, make_root
+from bundler.trust.trust import NamedKey, RootPlan, make_root
 from installer.bundle.digest import Digest
 from installer.bundle.frames import FRAME_DATA, FrameSpan, compress_frame, raw_frame, seek_table
 from installer.bundle.packing import Packing

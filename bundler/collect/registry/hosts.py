@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from bundler.collect.reference import HUB
-from bundler.recipe import RegistrySettings
+from bundler.manifest.recipe import RegistrySettings
 from installer.errors import SealiftError
 from installer.registry.address import is_loopback
 from installer.registry.wire import system_authorities

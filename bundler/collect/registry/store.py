@@ -12,7 +12,7 @@ from bundler.collect.documents import Link, read_object
 from bundler.collect.reference import Reference
 from bundler.collect.registry.client import Connection, Manifest, RepositoryClient
 from bundler.collect.registry.hosts import Endpoint, endpoints
-from bundler.recipe import RegistrySettings
+from bundler.manifest.recipe import RegistrySettings
 from installer.bundle.digest import Digest
 from installer.bundle.release import Descriptor
 from installer.errors import SealiftError

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from bundler.sign import generate
+from bundler.signing.sign import generate
 from installer.state.state import load_state
 from installer.targets import labels
 from installer.trust.clock import Floor

@@ -20,8 +20,8 @@ from typing import Any, Final
 
 from bundler.build import Request, build
 from bundler.collect.layout import MANIFEST
-from bundler.sign import generate
-from bundler.trust import NamedKey, RootPlan, make_root
+from bundler.signing.sign import generate
+from bundler.trust.trust import NamedKey, RootPlan, make_root
 from installer.talk import Talk
 from tests.unit.bundler.layouts import CONFIG, TAR, LayoutMaker
 

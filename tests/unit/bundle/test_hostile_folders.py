@@ -11,7 +11,7 @@ from types import FrameType
 
 import pytest
 
-from bundler.pack import pack
+from bundler.media.pack import pack
 from bundler.verification import inspect_media, verify_media
 from installer.bundle.archive import locate_bundle
 from installer.bundle.parts import PARTS_FILE, PartsNote, open_bundle

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundler.pack import Packed, pack
-from bundler.parts import parse_size
+from bundler.media.pack import Packed, pack
 from bundler.verification import inspect_media, verify_media
+from bundler.writing.parts import parse_size
 from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.parts import PARTS_FILE, PartsNote, check_part, open_bundle, part_name
 from installer.errors import SealiftError

@@ -12,7 +12,7 @@ import pytest
 
 from bundler.build import Request, build, plan
 from bundler.built import Built
-from bundler.sign import generate
+from bundler.signing.sign import generate
 from bundler.verification import inspect_media, verify_media
 from installer.bundle.archive import BundleReader
 from installer.bundle.trust import TrustPolicy
@@ -243,7 +243,7 @@ def test_refuses_another_release_under_the_same_version(tmp_path: Path, keys: Pa
 
 
 def test_refuses_two_builds_of_one_kit_at_a_time(tmp_path: Path, keys: Path) -> None:
-    from bundler.kit import partial_kit
+    from bundler.media.kit import partial_kit
 
     with partial_kit(tmp_path / "out", "board-v2.1.0"):
         with pytest.raises(SealiftError) as caught:

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from bundler import build as building
-from bundler import press
 from bundler.build import Request, build
 from bundler.durable import PARTIAL
-from bundler.sign import generate, load_keys
+from bundler.signing.sign import generate, load_keys
+from bundler.writing import press
 from installer.errors import SealiftError
 from installer.talk import Talk
 from tests.unit.bundler.faults import Faults, injected, killed_at

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from bundler import press
-from bundler import reuse as reusing
 from bundler.build import Request, build
 from bundler.built import Built
 from bundler.check import check
 from bundler.cli import main
 from bundler.durable import PARTIAL
-from bundler.parts import Parts
-from bundler.reuse import Earlier, Reuse
-from bundler.sign import generate
+from bundler.signing.sign import generate
+from bundler.writing import press
+from bundler.writing import reuse as reusing
+from bundler.writing.parts import Parts
+from bundler.writing.reuse import Earlier, Reuse
 from installer.bundle.parts import MAX_PARTS, PARTS_FILE, PartsNote, part_name
 from installer.errors import SealiftError
 from installer.talk import Talk

@@ -15,7 +15,7 @@ import zstandard
 from bundler.build import Request, build
 from bundler.built import Built
 from bundler.check import Check, check
-from bundler.sign import generate
+from bundler.signing.sign import generate
 from installer.bundle import frames
 from installer.bundle.archive import ArchiveWriter, BundleReader
 from installer.errors import SealiftError

@@ -9,8 +9,8 @@ from typing import Final
 import pytest
 import zstandard
 
-from bundler.holdings import Holdings
-from bundler.pack import Packed, pack
+from bundler.delta.holdings import Holdings
+from bundler.media.pack import Packed, pack
 from bundler.verification import Verification, verify_media
 from installer.bundle.archive import BundleReader
 from installer.bundle.packing import Delta, read_packing

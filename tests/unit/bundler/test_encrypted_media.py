@@ -19,8 +19,8 @@ import pytest
 
 from bundler.build import Request, build
 from bundler.cli import main
-from bundler.encrypt import MAX_RECIPIENTS, Cover, Encrypting, recipients_from, sealed_size
-from bundler.pack import Packed, pack
+from bundler.media.encrypt import MAX_RECIPIENTS, Cover, Encrypting, recipients_from, sealed_size
+from bundler.media.pack import Packed, pack
 from bundler.verification import inspect_media, verify_media
 from installer.bundle.age import AgeHeader, MediaKey, bech32_text
 from installer.bundle.archive import BundleReader, locate_bundle

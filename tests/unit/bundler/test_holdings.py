@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bundler.holdings import Holdings
+from bundler.delta.holdings import Holdings
 from installer.bundle.release import Release
 from installer.errors import SealiftError
 from tests.vectors.forge import Forge

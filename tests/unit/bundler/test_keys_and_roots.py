@@ -9,8 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from bundler.sign import KeyFile, generate, load_key, load_keys, passphrase_from
-from bundler.trust import NamedKey, RootPlan, make_root
+from bundler.signing.sign import KeyFile, generate, load_key, load_keys, passphrase_from
+from bundler.trust.trust import NamedKey, RootPlan, make_root
 from installer.bundle.trust import PublicKey, TrustPolicy
 from installer.errors import SealiftError
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from bundler.recipe import PLACEHOLDERS, Recipe, parse_recipe
-from bundler.version import CI_BRANCH
+from bundler.manifest.recipe import PLACEHOLDERS, Recipe, parse_recipe
+from bundler.manifest.version import CI_BRANCH
 
 
 def test_example_is_a_manifest_that_shows_every_field(repository: Path) -> None:

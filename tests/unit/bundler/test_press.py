@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bundler.press import Hashed, Press
+from bundler.writing.press import Hashed, Press
 from installer.bundle.archive import ArchiveWriter
 from installer.bundle.frames import FRAME_DATA, Buffer
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bundler.recipe import fill, find_manifest, load_recipe, parse_recipe
+from bundler.manifest.recipe import fill, find_manifest, load_recipe, parse_recipe
 from installer.errors import SealiftError
 from tests.unit.bundler.layouts import RECIPE
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from bundler import press
-from bundler import reuse as reusing
-from bundler.assemble import Assembly
 from bundler.build import Request, assembled, build, draft
 from bundler.collect.content import Content
 from bundler.durable import PARTIAL
-from bundler.kit import LEFTOVER
-from bundler.reuse import ENCODER, Earlier, Reuse
-from bundler.sign import generate
-from bundler.write import Writer
+from bundler.media.kit import LEFTOVER
+from bundler.signing.sign import generate
+from bundler.writing import press
+from bundler.writing import reuse as reusing
+from bundler.writing.assemble import Assembly
+from bundler.writing.reuse import ENCODER, Earlier, Reuse
+from bundler.writing.write import Writer
 from installer.bundle.archive import BundleReader
 from installer.bundle.frames import Frame
 from installer.errors import SealiftError

@@ -8,10 +8,10 @@ import jinja2
 import pytest
 import yaml
 
-from bundler import scaffold
-from bundler.compose import read_compose
-from bundler.recipe import Recipe, load_recipe
-from bundler.template import make_template
+from bundler.manifest import scaffold
+from bundler.manifest.compose import read_compose
+from bundler.manifest.recipe import Recipe, load_recipe
+from bundler.manifest.template import make_template
 from installer.errors import SealiftError
 
 COMPOSE = """\

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bundler.build import created_at
-from bundler.changelog import section_for, sections
-from bundler.version import Checkout, Version, check_version
+from bundler.manifest.changelog import section_for, sections
+from bundler.manifest.version import Checkout, Version, check_version
 from installer.errors import SealiftError
 
 LOG = """# Changelog

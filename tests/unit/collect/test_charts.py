@@ -18,7 +18,7 @@ from bundler.collect.charts import Identity, collect_charts, pack, unpack
 from bundler.collect.content import digest_of
 from bundler.collect.files import CollectedFile
 from bundler.collect.helmignore import ignored, rules
-from bundler.recipe import Chart
+from bundler.manifest.recipe import Chart
 from installer.errors import SealiftError
 
 CHART = "apiVersion: v2\nname: web\nversion: 1.2.3\n"

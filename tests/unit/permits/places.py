@@ -92,7 +92,7 @@ class Place:
         """A permit from what serves; who signs releases may permit, where the root says nothing else."""
         from datetime import UTC, datetime
 
-        from bundler.permit import Wish, make_permit, write_permit
+        from bundler.trust.permit import Wish, make_permit, write_permit
 
         current = load_state(self.state).products["board"].current
         assert current is not None

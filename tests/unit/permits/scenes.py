@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bundler.trust import NamedKey, RootPlan, make_root
+from bundler.trust.trust import NamedKey, RootPlan, make_root
 from installer.bundle.digest import Digest
 from installer.bundle.release import Release
 from installer.bundle.strictjson import canonical

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from bundler import permit_verb
 from bundler.cli import main
-from bundler.permit import DEFAULT_DAYS
+from bundler.trust.permit import DEFAULT_DAYS
+from bundler.verbs import permit as permit_verb
 from installer.trust.permit import LONGEST, read_permit
 from tests.unit.permits.scenes import PRODUCT, SITE, permit, release, root
 from tests.unit.trust.media import make_kit, write_key

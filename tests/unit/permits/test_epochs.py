@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from bundler.countersign import countersign, read_subject
-from bundler.permit import sign_permit
+from bundler.signing.countersign import countersign, read_subject
+from bundler.trust.permit import sign_permit
 from installer.errors import SealiftError
 from installer.look.doctor import Visit, examine
 from installer.state.state import load_state, save_state

@@ -136,7 +136,7 @@ def test_refusal_of_the_wrong_role_names_key_role_and_where_the_rule_stands() ->
 
 
 def test_permit_needs_the_threshold_of_its_own_role() -> None:
-    from bundler.trust import NamedKey, RootPlan, make_root
+    from bundler.trust.trust import NamedKey, RootPlan, make_root
     from installer.bundle.trust import TrustPolicy
 
     names = ("officer", "second")

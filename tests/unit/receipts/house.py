@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bundler.since import open_receipt
-from bundler.waykit import WayKit, Wish, make_kit
+from bundler.delta.since import open_receipt
+from bundler.media.waykit import WayKit, Wish, make_kit
 from installer.journey import Journey, install
 from installer.look.receipts import make_receipt
 from installer.report import Outcome

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from bundler import cli
-from bundler.since import open_receipt
-from bundler.stock import Stock
-from bundler.waykit import Wish, make_kit, program_in
+from bundler.delta.since import open_receipt
+from bundler.media.stock import Stock
+from bundler.media.waykit import Wish, make_kit, program_in
 from installer.bundle.archive import BundleReader
 from installer.bundle.packing import ALWAYS_CARRIED, Delta, read_packing
 from installer.bundle.pathnote import PathNote

@@ -9,7 +9,7 @@ import semver
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundler.way import Hop, Start, allowed, find_way
+from bundler.media.way import Hop, Start, allowed, find_way
 from installer.errors import SealiftError
 from tests.unit.permits.scenes import release
 from tests.unit.receipts.forge import parsed

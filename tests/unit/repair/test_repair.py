@@ -15,7 +15,7 @@ import pytest
 
 from bundler.build import Request, build
 from bundler.cli import main
-from bundler.pack import pack
+from bundler.media.pack import pack
 from bundler.repair.verb import Repaired, repair
 from bundler.verification import verify_media
 from installer.bundle.archive import locate_bundle

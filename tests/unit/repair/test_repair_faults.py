@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bundler.pack import pack
+from bundler.media.pack import pack
 from bundler.repair.verb import repair
 from installer.bundle.archive import locate_bundle
 from tests.unit.bundler.faults import Faults, injected, killed_at

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import pytest
 
-from bundler.layers import Unpacked
-from bundler.patches import make_patch
+from bundler.delta.layers import Unpacked
+from bundler.delta.patches import make_patch
 from installer.bundle.packing import Encoding, Gzip, Patch, Plain
 from installer.errors import SealiftError
 from installer.patching import confine

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from nacl.secret import SecretBox
 
-from bundler.sign import KeyFile
-from bundler.trust import NamedKey, RootPlan, make_root
+from bundler.signing.sign import KeyFile
+from bundler.trust.trust import NamedKey, RootPlan, make_root
 from installer.bundle.trust import TrustPolicy
 from installer.errors import SealiftError
 

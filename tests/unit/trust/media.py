@@ -12,8 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from bundler.build import Request, build
-from bundler.countersign import Countersigned, countersign, read_subject
-from bundler.sign import Signer
+from bundler.signing.countersign import Countersigned, countersign, read_subject
+from bundler.signing.sign import Signer
 from bundler.verification import Verification, verify_media
 from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.trust import TrustPolicy

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bundler.trust import RootPlan, draft_root, sign_root
+from bundler.trust.trust import RootPlan, draft_root, sign_root
 from installer.bundle.roots import walk
 from installer.bundle.trust import PublicKey, TrustPolicy
 from installer.errors import SealiftError

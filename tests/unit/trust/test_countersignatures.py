@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bundler.countersign import countersign, read_subject
+from bundler.signing.countersign import countersign, read_subject
 from bundler.verification import verify_media
 from installer.bundle.archive import BundleReader
 from installer.bundle.beside import read_countersignatures

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from bundler.program.parts import DISTRIBUTIONS
-from bundler.sign import load_key
+from bundler.signing.sign import load_key
 from installer.errors import SealiftError
 from tests.unit.trust.keys import cosign_file, cosign_value, der, pem
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bundler.trust import RootPlan, make_root
+from bundler.trust.trust import RootPlan, make_root
 from installer.bundle.trust import Identity, PublicKey, Requirement, Role, TrustPolicy
 from installer.errors import SealiftError
 from tests.unit.trust.keys import EXPIRES, PAYLOAD, key, refusal, signed

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bundler.countersign import countersign, read_subject
+from bundler.signing.countersign import countersign, read_subject
 from installer.bundle.digest import Digest
 from installer.errors import ExitCode, SealiftError
 from installer.removal import remove

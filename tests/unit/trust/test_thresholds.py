@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bundler.trust import NamedKey, RootPlan, make_root
+from bundler.trust.trust import NamedKey, RootPlan, make_root
 from installer.bundle.signature import sigstore_bundle
 from installer.bundle.trust import Role, TrustPolicy
 from installer.errors import SealiftError

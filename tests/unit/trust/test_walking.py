@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundler.trust import RootPlan, make_root
+from bundler.trust.trust import RootPlan, make_root
 from installer.bundle.roots import current, walk
 from installer.bundle.trust import TrustPolicy
 from installer.errors import ExitCode, SealiftError

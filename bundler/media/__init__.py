@@ -1,0 +1,1 @@
+"""The media folder and its other packings: parts, encrypted, the whole way to a release."""

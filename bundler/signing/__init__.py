@@ -1,0 +1,1 @@
+"""Who signs, and how: key files, identities, countersignatures. The only holder of private keys."""

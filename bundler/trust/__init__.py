@@ -1,0 +1,1 @@
+"""Roots of trust and permits, as people make them."""

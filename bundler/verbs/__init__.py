@@ -1,0 +1,1 @@
+"""Verbs that :mod:`bundler.cli` takes in: parse, call, print."""
