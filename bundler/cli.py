@@ -29,6 +29,7 @@ from bundler.verbs.options import (
 )
 from installer.errors import SealiftError
 from installer.talk import Table, Talk, run_cli, size
+from installer.verbs.order import in_order
 
 if TYPE_CHECKING:  # what only some verbs need is imported there: `--help` and `inspect` answer at once
     from bundler.build import Request
@@ -36,6 +37,7 @@ if TYPE_CHECKING:  # what only some verbs need is imported there: `--help` and `
     from bundler.signing.keyfile import Passphrase
 
 app = typer.Typer(
+    cls=in_order("init", "lint", "keygen", "trust", "build", "inspect", "verify", "sign", "pack", "parts", "repair"),
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -20,13 +20,22 @@ from installer.site.site import DEFAULT_SITE_FILE, DEFAULT_STATE_DIR, load_site
 from installer.talk import Table, Talk, run_cli
 from installer.verbs.looking import looks
 from installer.verbs.mediakey import media_key
+from installer.verbs.order import in_order
 from installer.verbs.sittings import duration, sittings
 
 _ANYWHERE: Final = ("--state-dir", "--site")
 # Paths are declared with `readable=False`: what may not be read is a matter of rights (7), not of the command line (2).
 _FLAGS: Final = ("--json", "--quiet", "--help", "--version")
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(
+    cls=in_order(
+        "trust", "site", "media-key", "verify", "install", "stage", "switch", "unstage", "confirm", "rollback"
+    ),
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
 trust = typer.Typer(no_args_is_help=True, help="whom this host trusts")
 site = typer.Typer(no_args_is_help=True, help="what this site decides by itself")
 app.add_typer(trust, name="trust")
