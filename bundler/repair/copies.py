@@ -141,6 +141,9 @@ class Copy:
         return None if self.part_size is None else part_name(self.name, offset // self.part_size + 1)
 
     def _read(self, start: int, count: int) -> bytes:
+        whole = next((one for one in self._extents if one.start <= start and start + count <= one.end), None)
+        if whole is not None:  # the usual case, without a second copy in memory
+            return self._from_file(whole, start, start + count)
         data = bytearray(count)
         for extent in self._extents:
             first, last = max(start, extent.start), min(start + count, extent.end)

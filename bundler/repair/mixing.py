@@ -78,26 +78,33 @@ class Pair:
 
     def mixed(self, seams: Seams, mask: int, end: int) -> bytes:
         """The bytes up to ``end``, as :meth:`Seams.pieces` has them."""
-        data = bytearray(self.readings[0][:end])
-        for number, group in enumerate(seams.groups):
-            if group.likely ^ (mask >> number & 1):
-                data[group.start : group.end] = self.readings[1][group.start : group.end]
-        return bytes(data[:end])
+        chosen = ((g.start, g.end) for n, g in enumerate(seams.groups) if g.likely ^ (mask >> n & 1))
+        ours, theirs = memoryview(self.readings[0]), memoryview(self.readings[1])
+        pieces: list[memoryview] = []
+        place = 0
+        for first, last in chosen:
+            pieces += [ours[place : min(first, end)], theirs[first : min(last, end)]]
+            place = last
+        return b"".join([*pieces, ours[place:end]])
 
 
 def pair(copies: Sequence[Copy], starts: tuple[int, int], count: int, *, fine: bool = False) -> Pair:
     """Read ``count`` bytes of both copies, from where each has them, and compare; ``fine``: byte by byte."""
-    readings = [bytearray(copy.read(start, count)) for copy, start in zip(copies, starts, strict=True)]
+    readings: list[bytes | bytearray] = []
     gaps = []
-    for copy, start, data in zip(copies, starts, readings, strict=True):
-        data.extend(bytes(count - len(data)))
+    for copy, start in zip(copies, starts, strict=True):
+        data = copy.read(start, count)
+        readings.append(data if len(data) == count else data + bytes(count - len(data)))
         gaps.append([(first - start, last - start) for first, last in copy.missing(start, start + count)])
     lost = tuple(_both(gaps[0], gaps[1]))
     only: list[tuple[int, int, int]] = []
     for mine, other in ((0, 1), (1, 0)):
-        for first, last in gaps[mine]:
-            readings[mine][first:last] = readings[other][first:last]
-            only.append((first, last, other))
+        if gaps[mine]:
+            filled = bytearray(readings[mine])
+            for first, last in gaps[mine]:
+                filled[first:last] = readings[other][first:last]
+                only.append((first, last, other))
+            readings[mine] = bytes(filled)
     ours, theirs = (bytes(data) for data in readings)
     groups = tuple(piece for group in _groups(ours, theirs, fine) for piece in _apart(group, only))
     return Pair((ours, theirs), Seams(groups, tuple(only), starts), lost)

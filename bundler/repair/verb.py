@@ -20,6 +20,7 @@ from bundler.repair.head import Plan
 from bundler.repair.healing import heal_bundle
 from bundler.repair.members import Loss
 from bundler.writing.parts import Parts
+from bundler.writing.press import steady_memory
 from installer.bundle.digest import Digest
 from installer.bundle.parts import PartsNote, part_name
 from installer.bundle.release import Release
@@ -81,6 +82,7 @@ def repair(file: Path, other: Path, output: Path | None, talk: Talk) -> Repaired
     Needs no key and says nothing about who signed. Raises ``beyond-repair`` (4) with the bytes that neither copy has,
     ``copies-differ`` (2), ``output-exists`` (2), ``locked`` (8), ``media-changed`` (4); then nothing has changed.
     """
+    steady_memory()
     ours, theirs = find_copy(file)[0], find_copy(other)[0]
     with Copy(file, not_in=theirs) as first, Copy(other, not_in=ours) as second:
         beside = Beside(ours, theirs)

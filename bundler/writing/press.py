@@ -34,7 +34,7 @@ def default_jobs() -> int:
     return min(_DEFAULT, len(os.sched_getaffinity(0)))
 
 
-def _steady_memory() -> None:
+def steady_memory() -> None:
     """Have glibc give frames back as soon as they are free: by itself it raises the size from which it does that to
     the size of a frame, and keeps some for each thread (20 MB more; where it is not glibc, nothing happens)."""
     with suppress(AttributeError, OSError):
@@ -49,7 +49,7 @@ class Press(ArchiveWriter):
     def __init__(self, out: Output, jobs: int) -> None:
         """At most ``jobs`` frames are under way, beside the one that is being read."""
         super().__init__(out)
-        _steady_memory()
+        steady_memory()
         self._encoders = ThreadPoolExecutor(jobs, "encode")
         self._writer = ThreadPoolExecutor(1, "write")
         self._free = threading.BoundedSemaphore(jobs)
