@@ -155,6 +155,19 @@ def test_a_note_that_is_none_is_no_harm(stick: Stick, note: bytes) -> None:
     assert stick.signers(policy("release")) == ["release"]
 
 
+def test_no_byte_of_the_note_can_bring_in_anything_else(kit: Path, stick: Stick) -> None:
+    """Each byte altered, a low or a high bit of it in turn: the release is what was signed, or refused as damaged or malformed."""
+    rule, note = policy("release"), (stick.folder / PARTS_FILE).read_bytes()
+    signed = open_media(kit, rule).verified.digest
+    for at in range(len(note)):
+        altered = bytes([note[at] ^ (1, 0x40)[at % 2]])
+        (stick.folder / PARTS_FILE).write_bytes(note[:at] + altered + note[at + 1 :])
+        try:
+            assert open_media(stick.folder, rule).verified.digest == signed
+        except SealiftError as error:
+            assert error.exit_code in (3, 4), (at, error.id)
+
+
 def test_each_part_is_checked_alone(stick: Stick) -> None:
     for part in parts_of(stick.folder):
         check_part(part)
