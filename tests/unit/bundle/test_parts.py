@@ -156,7 +156,7 @@ def test_a_note_that_is_none_is_no_harm(stick: Stick, note: bytes) -> None:
 
 
 def test_no_byte_of_the_note_can_bring_in_anything_else(kit: Path, stick: Stick) -> None:
-    """Each byte altered, a low or a high bit of it in turn: the release is what was signed, or refused as damaged or malformed."""
+    """Each byte altered, a low or a high bit of it in turn: what comes is what was signed, or a refusal as damaged."""
     rule, note = policy("release"), (stick.folder / PARTS_FILE).read_bytes()
     signed = open_media(kit, rule).verified.digest
     for at in range(len(note)):
