@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from tests.bench import delta, growing, moving
+from tests.bench import delta, growing, moving, parts
 from tests.bench.row import Bench, Row
 
 ROWS: Final[Mapping[str, Callable[[Bench], Iterator[Row]]]] = {
@@ -15,6 +15,7 @@ ROWS: Final[Mapping[str, Callable[[Bench], Iterator[Row]]]] = {
     "verify": moving.verify,
     "load": moving.load,
     "nothing": moving.load_again,
+    "parts": parts.parts,
     "delta": delta.delta,
     "small": growing.small,
     "large": growing.large,
