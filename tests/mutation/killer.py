@@ -17,6 +17,13 @@ from tests.vectors.catalogue import VECTORS
 from tests.vectors.judge import NOW, installed
 from tests.vectors.vector import Vector
 
+REPEATS = {
+    vector.name
+    for number, vector in enumerate(VECTORS)
+    if vector.error is not None and any(one.error == vector.error for one in VECTORS[:number])
+}
+"""Vectors by which another ends alike: asked only about functions that name this error."""
+LANED = "test_ends_as_it_must_on_lanes"
 BY_VECTOR = pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector.name)
 
 

@@ -9,6 +9,7 @@ each. Codes as pytest's, :data:`LATE` where time ran out or nothing moved, :data
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
@@ -24,7 +25,7 @@ from _pytest.runner import runtestprotocol
 from mutmut.state import state
 from mutmut.utils.format_utils import mangled_name_from_mutant_name as function_of
 
-from tests.mutation.killer import promising
+from tests.mutation.killer import LANED, REPEATS, promising
 
 SIDE_BY_SIDE: Final = 2 * (os.cpu_count() or 1)
 """Some tests wait for threads of their own."""
@@ -32,6 +33,8 @@ LATE, NO_TEST = 24, 33
 _STUCK: Final = 30.0
 """Seconds without a tick of CPU time, while every thread sleeps, after which a fork is taken to hang."""
 VARIABLE: Final = "MUTANT_UNDER_TEST"
+_ON_LANES: Final = frozenset({"lanes", "verify", "archive", "frames"})
+"""Modules of which a member on a lane can show what no other shows."""
 
 
 @dataclass
@@ -42,6 +45,8 @@ class Known:
     seconds: dict[str, float] = field(default_factory=dict)
     kills: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """How many mutants of a function each test has killed; of all functions under the empty name."""
+    files: dict[str, int] = field(default_factory=dict)
+    """The place of each test's file in the order in which pytest was given them."""
 
     def slowest(self, count: int) -> list[str]:
         """For the log."""
@@ -51,12 +56,27 @@ class Known:
     def tests(self, mutant: str) -> list[str]:
         """The tests for a mutant, in the order in which they are to be asked."""
         kills, first = self.kills[function_of(mutant)], promising(mutant)
+        module = mutant.removeprefix("installer.bundle.").partition(".")[0]
 
-        def order(test: str) -> tuple[int, bool, int, float]:
+        def counts(test: str) -> bool:
+            name = test.rpartition("[")[2].rstrip("]")
+            if LANED in test and module not in _ON_LANES:
+                return False
+            return name in first or name not in REPEATS
+
+        def order(test: str) -> tuple[int, bool, bool, int, int, float]:
             likely = test.rpartition("[")[2].rstrip("]") in first
-            return -kills[test], not likely, -self.kills[""][test], self.seconds[test]
+            # File by file: what the tests of a file share is made once.
+            return (
+                -kills[test],
+                not likely,
+                module not in test,
+                self.files[test],
+                -self.kills[""][test],
+                self.seconds[test],
+            )
 
-        return sorted(self.callers[function_of(mutant)], key=order)
+        return sorted(filter(counts, self.callers[function_of(mutant)]), key=order)
 
 
 @dataclass
@@ -87,6 +107,8 @@ def learn(items: Sequence[pytest.Item]) -> Known:
     """Run each test once. Raises ``pytest.UsageError`` where one fails: it could kill nothing."""
     known = Known()
     os.environ[VARIABLE] = "stats"
+    files = list(dict.fromkeys(item.path for item in items))
+    known.files = {item.nodeid: files.index(item.path) for item in items}
     for item, following in zip(items, [*items[1:], None], strict=True):
         state()._stats.clear()
         began = time.process_time()
@@ -96,6 +118,8 @@ def learn(items: Sequence[pytest.Item]) -> Known:
         for function in state()._stats:
             known.callers[function].add(item.nodeid)
     os.environ[VARIABLE] = ""
+    gc.collect()
+    gc.freeze()  # else each fork copies what it only looks at
     print(f"{len(items)} tests take {sum(known.seconds.values()):.0f} s, the slowest", *known.slowest(10), sep="\n")
     return known
 

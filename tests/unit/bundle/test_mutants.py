@@ -8,16 +8,19 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 from securesystemslib.signer import Signature  # type: ignore[attr-defined]
 from tuf.api.metadata import Metadata, Root  # type: ignore[attr-defined]
 
+from installer.bundle.archive import BundleReader
 from installer.bundle.content import Sink, Writer
 from installer.bundle.digest import Digest
 from installer.bundle.release import Descriptor, File
 from installer.bundle.signature import parse_signature
 from installer.bundle.trust import MAX_ROOT_BYTES, TrustPolicy
+from installer.bundle.verify import verify_release
 from installer.errors import SealiftError
 from tests.unit.bundle.asking import checked, refusal
 from tests.vectors.catalogue import HOSTILE
@@ -237,3 +240,20 @@ def test_says_that_a_signature_by_certificate_is_another_form(form: str) -> None
     plain: dict[str, object] = {"something": {}}
     other = refusal(lambda: parse_signature(json.dumps(value | {"verificationMaterial": plain}).encode(), "x"))
     assert refusal(lambda: parse_signature(json.dumps(value).encode(), "x")).id != other.id == "signature-field"
+
+
+@pytest.mark.parametrize(("late", "error_id"), [(-1, None), (0, "root-expired"), (1, "root-expired")])
+def test_asks_what_time_it_is_under_the_root_that_was_reached(late: int, error_id: str | None) -> None:
+    policy = TrustPolicy.from_root(root_of(RELEASE, expired="refuse"), "root.json")
+    asked: list[TrustPolicy] = []
+
+    def now(root: TrustPolicy) -> datetime:
+        asked.append(root)
+        return EXPIRES + timedelta(seconds=late)
+
+    with BundleReader.from_file(io.BytesIO(Forge().bytes()), "x.bundle.tar.zst") as reader:
+        if error_id is None:
+            assert verify_release(reader, policy, now=now).policy == policy
+        else:
+            assert refusal(lambda: verify_release(reader, policy, now=now)).id == error_id
+    assert asked == [policy]
