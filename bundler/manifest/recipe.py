@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
@@ -152,6 +153,10 @@ class Recipe(Closed):
             for need in service.needs:
                 if need not in self.services:
                     raise ValueError(f"services.{name}: it needs {need}, which is no service")
+        try:
+            TopologicalSorter({name: service.needs for name, service in self.services.items()}).prepare()
+        except CycleError as error:
+            raise ValueError(f"services: they need each other in a circle: {' -> '.join(error.args[1])}") from error
         return self
 
     @model_validator(mode="after")

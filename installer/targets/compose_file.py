@@ -218,6 +218,8 @@ def start_order(release: Release, part: Part) -> tuple[str, ...]:
             raise SealiftError(
                 "release-invalid", f"services need each other in a circle: {' -> '.join((*above, name))}"
             )
+        if name in ordered:
+            return
         for need in sorted(release.services[name].needs):
             add(need, (*above, name))
         ordered[name] = None

@@ -35,6 +35,7 @@ def test_reads_the_manifest_of_the_sample_product(repository: Path) -> None:
         ("platforms: [linux/amd64]", "platforms: [windows/amd64]", "platforms"),
         ("worker: {image: worker}", "worker: {image: missing}", "services.worker"),
         ("needs: [worker]", "needs: [nobody]", "services.web"),
+        ("worker: {image: worker}", "worker: {image: worker, needs: [web]}", "in a circle: "),
         ("{service: web, port", "{service: nobody, port", "entry_points.web"),
         ("port: 8080, protocol", "port: 99999, protocol", "entry_points.web"),
         ("{entry: web, http", "{entry: nobody, http", "smoke"),
