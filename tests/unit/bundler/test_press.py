@@ -51,6 +51,7 @@ def test_writes_the_same_bytes_with_any_number_of_threads_and_any_chunks(jobs: i
         write(press, step)
     assert pressed.getvalue() == plain.getvalue()
     assert hashed.sha256 == hashlib.sha256(plain.getvalue()).hexdigest()
+    hashed.close()
     assert press.written == len(plain.getvalue())
 
 

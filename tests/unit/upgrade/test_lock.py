@@ -41,8 +41,8 @@ def holder(state: Path) -> Iterator[subprocess.Popen[str]]:
         yield process
     finally:
         process.kill()
+        os.kill(child, signal.SIGKILL)  # first, because it holds the pipe that is read to its end
         process.communicate()
-        os.kill(child, signal.SIGKILL)
 
 
 def test_a_live_holder_is_named_by_user_host_process_boot_time_and_work(tmp_path: Path) -> None:
