@@ -17,3 +17,8 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "heavy:"
     assert "trust" in done.stdout and "build" in done.stdout
+
+
+def test_no_plugin_of_another_package_has_a_say_in_validation() -> None:
+    program = "import installer; from pydantic.plugin._loader import get_plugins; print(list(get_plugins()))"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "[]\n"
