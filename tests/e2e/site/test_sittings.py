@@ -126,7 +126,7 @@ def test_keeps_what_was_confirmed(house: Site, vendor: Vendor) -> None:
     assert (pending["kind"], pending["back_to"], pending["watcher"]) == ("unconfirmed", before, "container")
     assert 500 < pending["seconds_left"] <= 600
     assert [item["State"] for item in _watchers(house)] == ["running"]
-    with house.nothing_changes(but=("trials/",)):
+    with house.nothing_changes(but=("trials",)):
         for words in (("install", str(vendor.kit(Edition("2.1.0")))), ("rollback", "--to", "1.0.0")):
             house.sealift(*words).refused(12, "unconfirmed")
     with Visitor(house.door) as visitor:
