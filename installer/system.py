@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 from installer.commands import Command
 from installer.errors import SealiftError
@@ -58,32 +58,50 @@ def become(argv: tuple[str, ...]) -> NoReturn:
     os.execve(argv[0], argv, os.environ)  # noqa: S606
 
 
+@dataclass(frozen=True)
+class Worker:
+    """A process with three pipes, and a further one for the ``patch``."""
+
+    process: subprocess.Popen[bytes]
+    patch: IO[bytes]
+
+
 @contextmanager
-def confined_worker(spool: int) -> Iterator[subprocess.Popen[bytes]]:
-    """The process of :mod:`installer.patching.worker`, with three pipes and the descriptor ``spool`` as its fourth.
+def confined_worker(spool: int) -> Iterator[Worker]:
+    """The process of :mod:`installer.patching.worker`, with its pipes and the descriptor ``spool``.
 
     It inherits nothing else, and is gone at the end of the block.
     """
-    code = (
-        f"import sys; sys.path.insert(0, {str(_PACKAGES)!r}); from installer.patching.worker import main; main({spool})"
-    )
-    process = subprocess.Popen(
-        (*_interpreter(), "-IB", "-X", "utf8", "-c", code),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        pass_fds=(spool,),
-        env={},
-        cwd="/",
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            with suppress(OSError):
-                pipe.close()  # type: ignore[union-attr]
-        process.wait()
+    theirs, ours = os.pipe()
+    with os.fdopen(ours, "wb") as patch:
+        code = f"from installer.patching.worker import main; main({spool}, {theirs})"
+        try:
+            process = subprocess.Popen(
+                (
+                    *_interpreter(),
+                    "-IB",
+                    "-X",
+                    "utf8",
+                    "-c",
+                    f"import sys; sys.path.insert(0, {str(_PACKAGES)!r}); {code}",
+                ),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=(spool, theirs),
+                env={},
+                cwd="/",
+            )
+        finally:
+            os.close(theirs)
+        try:
+            yield Worker(process, patch)
+        finally:
+            process.kill()
+            for pipe in (process.stdin, process.stdout, process.stderr, patch):
+                with suppress(OSError):
+                    pipe.close()  # type: ignore[union-attr]
+            process.wait()
 
 
 def _interpreter() -> tuple[str, ...]:

@@ -1,12 +1,11 @@
 """Makes patches: the new layer in segments, each compressed against the stretch of the old one that it most looks like.
 
 A tar of an upgraded system has nearly all of its files where they were, give or take what was added before them: where
-blocks of a segment stood in the old layer tells where to look, so 64 MiB of it do for 32 MiB of the new one.
+blocks of a segment stood in the old layer tells where to look, so 64 MiB of it at most do for 32 MiB of the new one.
 """
 
 from __future__ import annotations
 
-import statistics
 import zlib
 from typing import IO, Final
 
@@ -17,6 +16,8 @@ from installer.patching.zstdlib import zstd
 _BLOCK: Final = 512
 _SAMPLE: Final = 63
 """One of so many blocks, plus one, is remembered: 18,000 of a layer of 600 MB."""
+_MARGIN: Final = 4 * 1024 * 1024
+"""Bytes before and after."""
 _SLOW, _QUICK, _SMALL = 9, 3, 64 * 1024 * 1024
 
 
@@ -31,19 +32,31 @@ def make_patch(old: Unpacked, new: Unpacked, out: IO[bytes]) -> None:
     }
     for start in range(0, new.size, CONTENT):
         content = new.read(CONTENT, start)
-        offset = _offset(old, new, places, start, len(content))
-        prefix = old.read(PREFIX, offset)
+        prefix_at, length = _stretch(old, new, places, start, len(content))
+        prefix = old.read(length, prefix_at)
         lean = zstd.ZstdDict(prefix, is_raw=True).as_prefix if prefix else None
         frame = zstd.compress(content, options=options, zstd_dict=lean)
-        out.write(Segment(offset, len(prefix), len(content), len(frame)).to_bytes())
+        out.write(Segment(prefix_at, len(prefix), len(content), len(frame)).to_bytes())
         out.write(frame)
 
 
-def _offset(old: Unpacked, new: Unpacked, places: dict[int, int], start: int, length: int) -> int:
-    """Where in ``old`` the stretch begins that the segment of ``new`` at ``start`` leans on."""
-    begins = [places[mark] - (at - start) for mark, at in _marks(new, start, length) if mark in places]
-    begin = int(statistics.median(begins)) if begins else start * old.size // max(new.size, 1)
-    return max(0, min(begin - (PREFIX - length) // 2, old.size - PREFIX))
+def _stretch(old: Unpacked, new: Unpacked, places: dict[int, int], start: int, length: int) -> tuple[int, int]:
+    """Where in ``old`` the stretch begins that the segment of ``new`` at ``start`` leans on, and how long it is.
+
+    All of a small layer; else what holds nearly all blocks that are in both, and some bytes before and after: whoever
+    applies the patch moves every byte of the stretch.
+    """
+    if old.size <= PREFIX:
+        return 0, old.size
+    begins = sorted(places[mark] - (at - start) for mark, at in _marks(new, start, length) if mark in places)
+    begins = begins or [start * old.size // max(new.size, 1)]
+    few = len(begins) // 50
+    first, last = begins[few] - _MARGIN, begins[-1 - few] + length + _MARGIN
+    if last - first > PREFIX:
+        first = begins[len(begins) // 2] - (PREFIX - length) // 2
+        last = first + PREFIX
+    count = min(last - first, old.size)
+    return max(0, min(first, old.size - count)), count
 
 
 def _marks(layer: Unpacked, start: int, length: int, *, unique: bool = False) -> list[tuple[int, int]]:

@@ -10,6 +10,8 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import IO, Final, Protocol
 
@@ -50,10 +52,16 @@ class Rebuilder:
         ``disk-full`` (7), and what reading base and patch raises.
         """
         refuse_encoder(patch)
-        with tempfile.TemporaryFile(dir=self._scratch) as spool, confined_worker(spool.fileno()) as process:
+        with tempfile.TemporaryFile(dir=self._scratch) as spool, confined_worker(spool.fileno()) as worker:
+            process = worker.process
             assert process.stdin and process.stdout and process.stderr  # noqa: S101 - three pipes were asked for
-            feeder = _Feeder(process.stdin, patch, self._bases.read(patch.base), data)
-            feeder.start()
+            order = order_of(patch.encoding.model_dump(), patch.base_unpacked, patch.unpacked)
+            feeders = (
+                _Feeder(process.stdin, chain([order], self._bases.read(patch.base))),
+                _Feeder(worker.patch, data),
+            )
+            for feeder in feeders:
+                feeder.start()
             try:
                 while piece := process.stdout.read(_PIECE):
                     yield piece
@@ -61,10 +69,12 @@ class Rebuilder:
                 process.kill()
                 raise
             finally:
-                feeder.join()
+                for feeder in feeders:
+                    feeder.join()
             code = process.wait()
-            if feeder.failure is not None:
-                raise feeder.failure
+            for feeder in feeders:
+                if feeder.failure is not None:
+                    raise feeder.failure
             if code != 0:
                 raise refusal(code, process.stderr.read(100).decode("ascii", "replace"))
 
@@ -88,37 +98,24 @@ def scratch_needed(packing: Packing | Delta) -> int:
 
 
 class _Feeder(threading.Thread):
-    """Writes order, old layer and patch into the process. ``failure`` is what reading them raised."""
+    """Writes ``data`` into the process. ``failure`` is what reading it raised."""
 
-    def __init__(self, pipe: IO[bytes], patch: Patch, base: Iterator[bytes], data: Iterable[bytes]) -> None:
+    def __init__(self, pipe: IO[bytes], data: Iterable[bytes]) -> None:
         super().__init__(name="patch", daemon=True)
-        self._pipe, self._patch, self._parts = pipe, patch, (base, data)
+        self._pipe, self._data = pipe, data
         self.failure: BaseException | None = None
 
     def run(self) -> None:
-        patch = self._patch
         try:
-            self._pipe.write(order_of(patch.encoding.model_dump(), patch.base_unpacked, patch.unpacked))
-            for part in self._parts:
-                for piece in part:
-                    for start in range(0, len(piece), _PIECE):
-                        stretch = piece[start : start + _PIECE]
-                        self._pipe.write(len(stretch).to_bytes(4, "little"))
-                        self._pipe.write(stretch)
-                self._pipe.write(bytes(4))
-            self._pipe.close()
+            for piece in self._data:
+                self._pipe.write(piece)
         except (BrokenPipeError, ValueError):
             return  # the process ended first, and says why
         except BaseException as error:
             self.failure = error
         finally:
-            self._close()
-
-    def _close(self) -> None:
-        try:
-            self._pipe.close()
-        except OSError:
-            return
+            with suppress(OSError):
+                self._pipe.close()
 
 
 def refusal(code: int, said: str) -> SealiftError:

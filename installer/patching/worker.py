@@ -1,13 +1,15 @@
-"""The process that rebuilds one layer. It reads from one pipe, writes to another, and may do nothing else.
+"""The process that rebuilds one layer. It reads from two pipes, writes to another, and may do nothing else.
 
-Standard input: a line of JSON (the order), the old layer as it is packed, the patch; both of these as stretches of
-four bytes of length (little-endian) and so many bytes, ended by a stretch of none. Standard output: the new layer,
-packed. One more descriptor is an empty file for the old layer, unpacked. Standard error: the id of what went wrong.
-Nothing here decides whether the result is right: the parent holds its digest against the signed list.
+Standard input: a line of JSON (the order), then the old layer as it is packed. Another descriptor: the patch. Standard
+output: the new layer, packed. One more descriptor is an empty file for the old layer, unpacked. Standard error: the id
+of what went wrong. A segment begins as soon as the stretch of the old layer is there that it leans on, so the new layer
+is on its way while the old one still comes. Nothing here decides whether the result is right: the parent holds its
+digest against the signed list.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import zlib
@@ -28,22 +30,22 @@ _MAX_WINDOW_LOG: Final = 27
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
-def main(spool: int) -> NoReturn:
+def main(spool: int, patch: int) -> NoReturn:
     """Do what the order says, once, and end: 0, or 3 with an id on standard error. ``spool`` is for the old layer."""
     try:
         order = json.loads(_line())
         made = encoder(order["encoding"], order["unpacked"])
+        base = _Base(spool, order["base_unpacked"])
         confine(order["memory"], order["seconds"], order["base_unpacked"] + 1)
     except OSError:
         _fail(b"patch-unconfined")
     except (KeyError, ValueError, TypeError, zstd.ZstdError):
         _fail(b"patch-malformed")
     try:
-        _unpack(spool, order["base_unpacked"])
-        for plain in _segments(spool, order["base_unpacked"], order["unpacked"]):
-            for start in range(0, len(plain), _PIECE):
-                _write(1, made.feed(plain[start : start + _PIECE]))
+        for plain in _segments(base, patch, order["unpacked"]):
+            _write(1, made.feed(plain))
         _write(1, made.end())
+        base.read_to_end()
     except MemoryError:
         _fail(b"patch-too-large")
     except OSError as error:
@@ -53,116 +55,129 @@ def main(spool: int) -> NoReturn:
     os._exit(0)
 
 
-def _segments(spool: int, old: int, left: int) -> Iterator[bytes]:
-    """The new layer, unpacked, segment by segment."""
-    patch = _Stretches()
-    options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _MAX_WINDOW_LOG}
+def _segments(base: _Base, patch: int, left: int) -> Iterator[bytes]:
+    """The new layer, unpacked, in pieces."""
     while left:
-        segment = Segment.parse(patch.take(HEADER_BYTES), old, left)
-        prefix = os.pread(spool, segment.length, segment.offset)
-        frame = patch.take(segment.frame)
-        unpacker = zstd.ZstdDecompressor(zstd.ZstdDict(prefix, is_raw=True).as_prefix if prefix else None, options)
-        del prefix
-        plain = unpacker.decompress(frame, segment.content + 1)
-        if len(plain) != segment.content or not unpacker.eof or unpacker.unused_data:
-            raise Malformed("a frame that gives more or less than it says")
-        left -= len(plain)
-        del frame, unpacker
-        yield plain
-    if patch.take(1):
+        segment = Segment.parse(_up_to(patch, HEADER_BYTES), base.size, left)
+        prefix = base.stretch(segment.offset, segment.length)
+        yield from _content(prefix, _up_to(patch, segment.frame), segment.content)
+        left -= segment.content
+    if os.read(patch, 1):
         raise Malformed("more patch than layer")
 
 
-def _unpack(spool: int, size: int) -> None:
-    """Unpack the old layer to ``spool``; it must have just ``size`` bytes."""
-    left = size
-    packed = _Stretches()
-    for piece in _unpacked(packed):
+def _content(prefix: memoryview, frame: bytes, left: int) -> Iterator[bytes]:
+    """What the frame of a segment gives: ``left`` bytes, in pieces."""
+    options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _MAX_WINDOW_LOG}
+    unpacker = zstd.ZstdDecompressor(zstd.ZstdDict(prefix, is_raw=True).as_prefix if prefix else None, options)
+    while not unpacker.eof:
+        piece = unpacker.decompress(frame, min(_PIECE, left + 1))
+        frame = b""
         left -= len(piece)
-        if left < 0:
+        if left < 0 or (not piece and unpacker.needs_input):
             break
-        _write(spool, piece)
-    if left:
-        raise Malformed("the old layer has another size")
+        yield piece
+    if left or not unpacker.eof or unpacker.unused_data:
+        raise Malformed("a frame that gives more or less than it says")
 
 
-def _unpacked(packed: _Stretches) -> Iterator[bytes]:
+class _Base:
+    """The old layer, ``size`` bytes, unpacked to the file ``spool`` as far as anybody has asked for it."""
+
+    def __init__(self, spool: int, size: int) -> None:
+        self.size, self._there = size, 0
+        self._spool = io.FileIO(spool, "r+")
+        self._pieces = _unpacked()
+        self._held = bytearray()
+
+    def stretch(self, offset: int, length: int) -> memoryview:
+        """A stretch of it, until the next one is asked for. Raises :class:`Malformed` where it has another size."""
+        while self._there < offset + length and self._unpack():
+            pass
+        if self._there < offset + length:
+            raise Malformed("the old layer has another size")
+        if len(self._held) < length:
+            self._held = bytearray(length)  # kept from segment to segment: fresh memory costs more than the copy
+        found = memoryview(self._held)[:length]
+        self._spool.seek(offset)
+        done = 0
+        while done < length:
+            done += self._spool.readinto(found[done:])
+        self._spool.seek(self._there)
+        return found
+
+    def read_to_end(self) -> None:
+        """Nothing may follow it. Raises :class:`Malformed`."""
+        while self._unpack():
+            pass
+        if self._there != self.size:
+            raise Malformed("the old layer has another size")
+
+    def _unpack(self) -> bool:
+        """One more piece of it; whether there was one."""
+        piece = next(self._pieces, None)
+        if piece is None:
+            return False
+        self._there += len(piece)
+        if self._there > self.size:
+            raise Malformed("the old layer has another size")
+        _write(self._spool.fileno(), piece)
+        return True
+
+
+def _unpacked() -> Iterator[bytes]:
     """What gzip or zstd, several times in a row too, hold; anything else as it is."""
-    head = packed.peek(4)
+    head = _up_to(0, 4)
     if head[:2] == _GZIP:
-        yield from _inflated(packed)
+        yield from _inflated(head)
     elif head == _ZSTD:
-        yield from _decompressed(packed)
+        yield from _decompressed(head)
     else:
-        while piece := packed.take(_PIECE):
+        piece = head
+        while piece:
             yield piece
+            piece = os.read(0, _PIECE)
 
 
-def _inflated(packed: _Stretches) -> Iterator[bytes]:
-    rest = packed.take(_PIECE)
+def _inflated(rest: bytes) -> Iterator[bytes]:
     while rest:
         unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
         while not unpacker.eof:
-            rest = rest or packed.take(_PIECE)
+            rest = rest or os.read(0, _PIECE)
             if not rest:
                 raise Malformed("the old layer is cut short")
             yield unpacker.decompress(rest, _PIECE)
             rest = unpacker.unconsumed_tail
-        rest = unpacker.unused_data or packed.take(_PIECE)
+        rest = unpacker.unused_data or os.read(0, _PIECE)
 
 
-def _decompressed(packed: _Stretches) -> Iterator[bytes]:
-    rest = packed.take(_PIECE)
+def _decompressed(rest: bytes) -> Iterator[bytes]:
     while rest:
         unpacker = zstd.ZstdDecompressor(None, {zstd.DecompressionParameter.window_log_max: _MAX_WINDOW_LOG})
         while not unpacker.eof:
             if unpacker.needs_input:
-                rest = rest or packed.take(_PIECE)
+                rest = rest or os.read(0, _PIECE)
                 if not rest:
                     raise Malformed("the old layer is cut short")
             yield unpacker.decompress(rest, _PIECE)
             rest = b""
-        rest = unpacker.unused_data or packed.take(_PIECE)
-
-
-class _Stretches:
-    """Bytes that come in stretches, each after its length; a stretch of none ends them."""
-
-    def __init__(self) -> None:
-        self._held, self._ended = bytearray(), False
-
-    def peek(self, count: int) -> bytes:
-        """The next ``count`` bytes, fewer at the end; they still come."""
-        while len(self._held) < count and not self._ended:
-            length = int.from_bytes(_exactly(4), "little")
-            self._ended = not length
-            if length > _PIECE:
-                raise Malformed("a stretch beyond its bounds")
-            self._held += _exactly(length)
-        return bytes(self._held[:count])
-
-    def take(self, count: int) -> bytes:
-        """The next ``count`` bytes, fewer at the end."""
-        found = self.peek(count)
-        del self._held[: len(found)]
-        return found
+        rest = unpacker.unused_data or os.read(0, _PIECE)
 
 
 def _line() -> bytes:
     found = bytearray()
     while not found.endswith(b"\n"):
-        found += _exactly(1)
-        if len(found) > _MAX_ORDER:
+        byte = os.read(0, 1)
+        found += byte
+        if not byte or len(found) > _MAX_ORDER:
             raise ValueError("no order is as long")
     return bytes(found)
 
 
-def _exactly(count: int) -> bytes:
+def _up_to(descriptor: int, count: int) -> bytes:
+    """The next ``count`` bytes; fewer where it ends."""
     found = bytearray()
-    while len(found) < count:
-        piece = os.read(0, count - len(found))
-        if not piece:
-            raise EOFError
+    while len(found) < count and (piece := os.read(descriptor, min(count - len(found), _PIECE))):
         found += piece
     return bytes(found)
 

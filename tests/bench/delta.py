@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -19,9 +20,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from tests.bench.measure import Cost, in_turn, run
+from tests.bench.measure import MB, Cost, in_turn, run
 from tests.bench.place import BUNDLE, PASSPHRASE, PYTHON, REPOSITORY, Input
-from tests.bench.row import Bench, Goal, Row, both, peak
+from tests.bench.row import Bench, Goal, Row, both
 
 PACKAGES: Final = (
     "apache2,bind9-dnsutils,ca-certificates,curl,ghostscript,git,haproxy,imagemagick,jq,libarchive-tools,libnss3,"
@@ -41,6 +42,8 @@ services: {{first: {{image: first}}}}
 
 def delta(bench: Bench) -> Iterator[Row]:
     """One image, one plain layer, in a registry that has the old one."""
+    from installer.patching.worker import MEMORY as WORKER
+
     place = bench.place
     bench.say("making two Debian systems, or taking them from the cache")
     folder = place.folder / "delta"
@@ -64,13 +67,19 @@ def delta(bench: Bench) -> Iterator[Row]:
     goals = (
         Goal("bytes ÷ the whole bundle's", small.stat().st_size / whole.stat().st_size, 0.15),
         Goal("wall of applying", pairs.ratio(lambda cost: cost.wall), 1.0),
-        peak(pairs.ours),
+        Goal("peak memory", max(_own_peak(cost) for cost in pairs.ours), 120, "MB"),
+        Goal("peak memory of the process that patches", max(cost.peak for cost in pairs.ours), WORKER / 1e6, "MB"),
         Goal("size", small.stat().st_size / 1e6, None, "MB"),
     )
     title = f"delta, {made['packages']} packages upgraded in one layer of {made['size'] / 1e6:.0f} MB"
     command = "bundle pack NEW --since OLD; load it as sealift install does, into a registry with OLD"
     yield Row(title, command, "load the whole of NEW in the same way", goals, runs=both(pairs))
     shutil.rmtree(folder)
+
+
+def _own_peak(cost: Cost) -> float:
+    """MB of the program itself, as it says at its end: what a cost has is the largest of its processes."""
+    return float(cost.output.splitlines()[-1])
 
 
 def _load(bundle: Path, public: Path, url: str, scratch: Path) -> Cost:
@@ -164,6 +173,7 @@ def load(bundle: Path, public: Path, url: str, scratch: Path) -> None:
         media.read([sink], progress=lambda _: None, quick=again, rebuild=ground.rebuilder)
 
     fill_registry(client, media.release, read, print, others=ground.repositories)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MB)
 
 
 if __name__ == "__main__":

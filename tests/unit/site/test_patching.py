@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import random
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +17,7 @@ import pytest
 
 from bundler.delta.layers import Unpacked
 from bundler.delta.patches import make_patch
-from installer.bundle.packing import Encoding, Gzip, Patch, Plain
+from installer.bundle.packing import Encoding, Gzip, Patch, Plain, Zstd
 from installer.errors import SealiftError
 from installer.patching import confine
 from installer.patching import rebuild as parent
@@ -144,7 +146,8 @@ def test_refuses_an_old_layer_that_is_another_one(tmp_path: Path, made: bytes, b
 def test_refuses_what_wants_more_memory_than_a_patch_may_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = bytes(CONTENT)
     data = _segment(content, _frame(content))
-    patch = told(data, unpacked=CONTENT)
+    packed = Zstd(at_once=True, checksum=False, level=1, library=version_of("zstd") or "", sized=True)
+    patch = told(data, unpacked=CONTENT, encoding=packed)
 
     def little(*order: Any) -> bytes:
         return order_of(*order).replace(b'"memory":536870912', b'"memory":50000000')
@@ -181,6 +184,28 @@ def test_what_reading_the_old_layer_raises_comes_through(tmp_path: Path, made: b
     with pytest.raises(SealiftError) as refused:
         list(Rebuilder(Gone(OLD), tmp_path).rebuild(told(made), [made]))
     assert refused.value.id == "registry-unreachable"
+
+
+def test_the_new_layer_comes_while_the_old_one_still_does(tmp_path: Path) -> None:
+    piece = 4 * 1024 * 1024
+    halves = (random.Random(1).randbytes(piece), random.Random(2).randbytes(piece))
+    out, base = io.BytesIO(), b"".join(halves)
+    for number, half in enumerate(halves):
+        out.write(_segment(half, _frame(half, half), number * piece, piece))
+    seen = threading.Event()
+
+    class Slow(Held):
+        def read(self, digest: str) -> Iterator[bytes]:
+            yield halves[0]
+            assert seen.wait(60), "nothing came before all of the old layer was there"
+            yield halves[1]
+
+    found = []
+    patch = told(out.getvalue(), base, base_unpacked=len(base), unpacked=len(base))
+    for chunk in Rebuilder(Slow(base), tmp_path).rebuild(patch, [out.getvalue()]):
+        found.append(chunk)
+        seen.set()
+    assert b"".join(found) == base
 
 
 def test_no_room_for_the_old_layer_is_a_full_disk(tmp_path: Path, made: bytes) -> None:
