@@ -33,6 +33,8 @@ GOCODE = "/usr/share/gocode"  # where Debian's -dev packages of Go libraries are
 BASE = "lan-chat/base:12-1"
 # The store has a version of its own, so that a release of the chat doesn't touch it.
 STORE_VERSION = "15-1"
+# So has the client: a program that has not changed is the same bytes, and a delta leaves it out.
+CLIENT_VERSION = "2.0"
 # Each release adds to the ones before; sources say by a build tag since when they are in.
 RELEASES = ("2.1.0", "2.1.1", "2.2.0", "2.2.1")
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -71,7 +73,7 @@ def build(version: str, architectures: set[str]) -> None:
     for name in ("gateway", "directory"):
         made.append(image(f"lan-chat/{name}:{version}", IMAGES / name, service_inputs(name, version), {name: version}))
     for arch in sorted(architectures):
-        chatctl(version, arch)
+        client(version, arch)
     layout(f"lan-chat/store:{STORE_VERSION}", f"store-{STORE_VERSION}")
     layout(f"lan-chat/directory:{version}", f"directory-{version}")
     tools()
@@ -164,7 +166,7 @@ def compile_go(program: str, version: str, arch: str, target: Path) -> None:
         "GOARCH": arch,
     }
     flags = f"-s -w -buildid= -X lanchat/version.Version={version}"
-    given = [] if program == "store-init" else ["-tags", ",".join(tags(version))]
+    given = [] if program in ("store-init", "chatctl") else ["-tags", ",".join(tags(version))]
     subprocess.run(
         [go(), "build", "-trimpath", "-buildvcs=false", *given, "-ldflags", flags, "-o", target, program],
         check=True,
@@ -177,15 +179,15 @@ def go() -> str:
     return shutil.which("go") or shutil.which("go", path="/usr/lib/go/bin:/usr/local/go/bin") or "go"
 
 
-def chatctl(version: str, arch: str) -> None:
-    """Put the command-line client into `dist/<version>/linux-<arch>/`."""
+def client(version: str, arch: str) -> None:
+    """Put the command-line client, chatctl, into `dist/<version>/linux-<arch>/`."""
     target = DIST / version / f"linux-{arch}" / "chatctl"
     stamp = target.with_name(".chatctl.inputs")
-    inputs = digest([SOURCES / "chatctl", SOURCES / "lanchat"], version, arch)
+    inputs = digest([SOURCES / "chatctl", SOURCES / "lanchat" / "version"], CLIENT_VERSION, arch)
     if target.exists() and stamp.exists() and stamp.read_text() == inputs:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    compile_go("chatctl", version, arch, target)
+    compile_go("chatctl", CLIENT_VERSION, arch, target)
     stamp.write_text(inputs)
 
 
