@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from installer.bundle.keylessform import KeylessSignature
+from installer.bundle.keylessform import KeylessSignature, LogEntry
 from installer.bundle.signature import MEDIA_TYPE, KeySignature, parse_signature
 from installer.errors import SealiftError
 from tests.keyless.instance import Instance
@@ -39,6 +41,11 @@ def entry(change: Callable[[Value], object]) -> Callable[[Value], object]:
 
 def proof(**fields: object) -> Callable[[Value], object]:
     return entry(lambda value: value["inclusionProof"].update(fields))
+
+
+def stamps(count: int) -> Callable[[Value], object]:
+    made = [{"signedTimestamp": b64encode(bytes([number])).decode()} for number in range(count)]
+    return material(lambda value: value["timestampVerificationData"].update(rfc3161Timestamps=made))
 
 
 CASES: dict[str, tuple[Callable[[Value], object], str]] = {
@@ -132,6 +139,104 @@ def test_reads_what_signers_write(good: Value) -> None:
         value["verificationMaterial"]["timestampVerificationData"] = empty
         found = parsed(value)
         assert isinstance(found, KeylessSignature) and found.timestamps == ()
+
+
+def test_says_what_stands_in_the_file(good: Value) -> None:
+    raw = json.dumps(good).encode()
+    found = parse_signature(raw, "x")
+    assert isinstance(found, KeylessSignature)
+    material, message = good["verificationMaterial"], good["messageSignature"]
+    (entry,), (stamp,) = material["tlogEntries"], material["timestampVerificationData"]["rfc3161Timestamps"]
+    assert found.certificate == b64decode(material["certificate"]["rawBytes"])
+    assert bytes.fromhex(found.digest.hex) == b64decode(message["messageDigest"]["digest"])
+    assert found.signature == b64decode(message["signature"])
+    assert found.entry == LogEntry(b64decode(entry["logId"]["keyId"]), 1, int(entry["integratedTime"]))
+    assert (found.timestamps, found.raw) == ((b64decode(stamp["signedTimestamp"]),), raw)
+
+
+def test_time_without_a_promise_is_none(good: Value) -> None:
+    value = copy.deepcopy(good)
+    value["verificationMaterial"]["tlogEntries"][0].pop("inclusionPromise")
+    found = parsed(value)
+    assert isinstance(found, KeylessSignature) and found.entry.time is None
+
+
+def objects(value: Value) -> dict[tuple[Any, ...], Value]:
+    """Every object in a value, by where it stands."""
+    return {path: found for path in paths(value) if isinstance(found := at(value, path), dict)}
+
+
+def at(value: Any, path: tuple[Any, ...]) -> Any:
+    for key in path:
+        value = value[key]
+    return value
+
+
+def test_no_object_takes_a_field_more(good: Value) -> None:
+    for path in objects(good):
+        value = copy.deepcopy(good)
+        at(value, path)["more"] = 1
+        with pytest.raises(SealiftError) as caught:
+            parsed(value)
+        assert caught.value.id == "signature-field", path
+
+
+OPTIONAL = {"timestampVerificationData", "rfc3161Timestamps", "inclusionPromise", "hashes"}
+
+
+def test_no_object_lacks_a_field_but_those_that_may_be_left_out(good: Value) -> None:
+    full = copy.deepcopy(good)
+    full["verificationMaterial"]["tlogEntries"][0]["inclusionProof"]["hashes"] = []
+    for path, found in objects(full).items():
+        for name in found:
+            value = copy.deepcopy(full)
+            del at(value, path)[name]
+            refused = None
+            try:
+                parsed(value)
+            except SealiftError as error:
+                refused = error
+            assert (refused is None) == (name in OPTIONAL), (path, name)
+            assert refused is None or not re.search(r"\bNone\b|XX", refused.message)
+
+
+@pytest.mark.parametrize(
+    ("change", "error_id"),
+    [
+        (proof(logIndex="2", treeSize="3"), None),
+        (proof(logIndex="0", treeSize="1"), None),
+        (proof(hashes=["A" * 43 + "="] * 63), None),
+        (proof(hashes="x"), "signature-log-entry"),
+        (proof(logIndex="x"), "signature-log-entry"),
+        (proof(treeSize=3), "signature-log-entry"),
+        (proof(rootHash="AAAA"), "signature-base64"),
+        (entry(lambda v: v.update(canonicalizedBody="")), "signature-base64"),
+        (entry(lambda v: v.update(logIndex="9" * 16)), None),
+        (entry(lambda v: v.update(logIndex="9" * 17)), "signature-log-entry"),
+        (entry(lambda v: v.update(integratedTime="1")), None),
+        (entry(lambda v: v.update(integratedTime="0")), "signature-log-entry"),
+        (entry(lambda v: v.update(integratedTime="x")), "signature-log-entry"),
+        (entry(lambda v: v.update(integratedTime=str(2**36 - 1))), None),
+        (entry(lambda v: v.update(integratedTime=str(2**36))), "signature-log-entry"),
+        (entry(lambda v: v["inclusionPromise"].update(signedEntryTimestamp="A")), "signature-base64"),
+        (entry(lambda v: v["logId"].update(keyId="")), "signature-base64"),
+        (material(lambda v: v.update(tlogEntries={})), "signature-log-entry"),
+        (stamps(4), None),
+        (stamps(5), "signature-timestamp"),
+    ],
+)
+def test_takes_what_is_just_within_each_limit(
+    good: Value, change: Callable[[Value], object], error_id: str | None
+) -> None:
+    value = copy.deepcopy(good)
+    change(value)
+    found = None
+    try:
+        parsed(value)
+    except SealiftError as error:
+        found = error.id
+        assert not re.search(r"\bNone\b|XX", f"{error.message} {error.hint}")
+    assert found == error_id
 
 
 def test_refuses_a_key_twice(good: Value) -> None:

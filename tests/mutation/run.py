@@ -8,7 +8,6 @@ where a mutant survives that docs/mutation.md does not call harmless, 2 where ti
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -16,44 +15,22 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
-from tests.mutation.mutants import KILLED, LATE, SURVIVED, UNTESTED, Mutant, read
+from tests.mutation.mutants import LATE, SURVIVED, UNTESTED, Mutant, read
+from tests.mutation.table import MODULES, TESTS
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 FOLDER: Final = REPOSITORY / "build/mutation"
 MUTANTS: Final = FOLDER / "mutants"
 QUEUE, ANSWERS = FOLDER / "queue", FOLDER / "answers"
+KNOWN: Final = FOLDER / "known"
+"""What became of each mutant, by its key, which changes with its function alone."""
 PAGE: Final = REPOSITORY / "docs/mutation.md"
-# What a hole in would hurt most comes first.
-MODULES: Final = (
-    "verify", "trust", "roots", "rootfile", "tufroot", "signers", "signature", "sigstorefields", "archive", "frames",
-    "lanes", "strictjson", "tarheader", "release", "packing", "digest",
-    "keyless", "keylessform", "sigstoreroot", "subject", "beside", "parts", "fields", "problems", "paths",
-)  # fmt: skip
 COPIED: Final = ("bundler", "installer", "tests", "docs", "manifests", "templates")
-# The quick ones. Those that alter thousands of bytes, start programs or draw at random would only take longer.
-TESTS: Final = [
-    "tests/unit/bundle/test_mutants.py",
-    "tests/unit/bundle/test_limits.py",
-    "tests/unit/bundle/test_bundle_reading.py",
-    "tests/unit/trust/test_thresholds.py",
-    "tests/unit/trust/test_requirements.py",
-    "tests/keyless/test_form.py",
-    "tests/keyless/test_refusals.py",
-    "tests/keyless/test_root.py",
-    "tests/keyless/test_policy.py",
-    "tests/keyless/test_rotation.py",
-    "tests/keyless/test_signers.py",
-    "tests/unit/bundle/test_lanes.py",
-    "tests/mutation/killer.py",
-    "tests/unit/trust/test_walking.py",
-    "tests/unit/bundle/test_parts.py",
-    "tests/unit/trust/test_countersignatures.py",
-    "tests/unit/bundler/test_delta.py",
-]
 DESELECTED: Final = [
     "--deselect=tests/unit/bundle/test_mutants.py::test_refuses_in_words_and_names_no_nothing",  # the killer does
     "--deselect=tests/unit/bundle/test_lanes.py::test_refuses_every_vector_with_the_same_id",  # likewise
@@ -79,19 +56,19 @@ def main(words: list[str]) -> int:
     end = time.monotonic() + 60 * minutes
     keep_answers()
     prepare()
-    asked = [mutant for mutant in mutants(modules) if is_asked(mutant)]
-    open_ = [mutant for mutant in asked if mutant.code not in KILLED | LATE]
-    # Survivors come last: there may be a new test. Before them, what can weaken a check comes first.
-    open_.sort(key=lambda mutant: (mutant.code is not None, not mutant.changes_what_is_refused))
-    waiting = [mutant.name for mutant in open_]
-    if waiting:
-        ask(waiting, end)
-        keep_answers()
-    return report([mutant for mutant in mutants(modules) if is_asked(mutant)])
+    for wide in (False, True):  # first the tests that are about the module; survivors of those, all tests
+        found = mutants(modules)
+        open_ = [mutant for mutant in found if mutant.code is None and not wide] + unexplained(found)
+        # Survivors come last: there may be a new test. Before them, what can weaken a check comes first.
+        open_.sort(key=lambda mutant: (mutant.code is not None, not mutant.changes_what_is_refused))
+        if open_ and time.monotonic() < end:
+            ask([mutant.name for mutant in open_], end, wide=wide)
+            keep_answers()
+    return report(mutants(modules))
 
 
 def prepare() -> None:
-    """Copy code, tests and configuration, and make the mutants; mutmut sees by itself which functions have changed."""
+    """Copy code, tests and configuration, and make the mutants."""
     for name in COPIED:
         shutil.rmtree(FOLDER / name, ignore_errors=True)
         if name != "installer":  # there lie the mutants
@@ -103,72 +80,78 @@ def prepare() -> None:
     run([str(program), "run", "installer.bundle.digest.x*"], FOLDER)
 
 
-def ask(waiting: list[str], end: float) -> None:
-    """Ask these mutants until ``end`` on the monotonic clock. Their results are kept one by one."""
+def ask(waiting: list[str], end: float, *, wide: bool) -> None:
+    """Ask these mutants until ``end`` on the monotonic clock, with ``wide`` of all tests. Each result is kept."""
     QUEUE.write_text("".join(f"{name}\n" for name in waiting), encoding="utf-8")
     left = max(1, int(end - time.monotonic()))
     pytest = [sys.executable, "-m", "pytest", "-s", "-q", "-p", "no:cacheprovider", "-p", "tests.mutation.warm"]
     options = ["--rootdir=.", "--hypothesis-seed=0", *DESELECTED]
-    run(["timeout", "--signal=KILL", str(left), *pytest, *options, *TESTS], MUTANTS)
+    run(["timeout", "--signal=KILL", str(left), *pytest, *options, *TESTS], MUTANTS, {"SEALIFT_WIDE": str(int(wide))})
 
 
-def run(command: list[str], folder: Path) -> None:
+def run(command: list[str], folder: Path, more: Mapping[str, str] = MappingProxyType({})) -> None:
     """Run a program there; what it says goes into the log."""
-    environment = os.environ | {"SEALIFT_MUTANTS": str(QUEUE), "SEALIFT_ANSWERS": str(ANSWERS)}
+    environment = os.environ | {"SEALIFT_MUTANTS": str(QUEUE), "SEALIFT_ANSWERS": str(ANSWERS)} | dict(more)
     with (FOLDER / "log").open("a", encoding="utf-8") as log:
         subprocess.run(command, cwd=folder, stdout=log, stderr=log, env=environment, check=False)
 
 
 def keep_answers() -> None:
-    """Put what the last run found where mutmut keeps it: a change of a function takes it away there."""
+    """Add what the last run found to what is known: by key, as mutmut forgets where a number or a setting changes."""
     if not ANSWERS.exists():
         return
     found = dict(line.rsplit(" ", 1) for line in ANSWERS.read_text(encoding="utf-8").splitlines())
-    for path in (MUTANTS / "installer/bundle").glob("*.py.meta"):
-        meta = json.loads(path.read_text(encoding="utf-8"))
-        codes = meta["exit_code_by_key"]
-        codes.update({name: int(code) for name, code in found.items() if name in codes})
-        path.write_text(json.dumps(meta, indent=4), encoding="utf-8")
+    keys = {mutant.name: mutant.key for mutant in mutants(MODULES)}
+    with KNOWN.open("a", encoding="utf-8") as known:
+        known.writelines(f"{keys[name]} {code}\n" for name, code in found.items() if name in keys)
     ANSWERS.unlink()
 
 
 def mutants(modules: Iterable[str]) -> list[Mutant]:
-    """All mutants of these modules."""
-    return [mutant for module in modules for mutant in read(MUTANTS, module)]
+    """All mutants of these modules but those of words alone: what a refusal says to people is not looked for."""
+    lines = KNOWN.read_text(encoding="utf-8").splitlines() if KNOWN.exists() else []
+    known = {key: int(code) for key, code in (line.split() for line in lines)}
+    every = (mutant for module in modules for mutant in read(MUTANTS, module, known))
+    return [mutant for mutant in every if not mutant.changes_words_alone]
 
 
-def is_asked(mutant: Mutant) -> bool:
-    """What a refusal says to people is not what this looks for."""
-    return not mutant.changes_words_alone
-
-
-def harmless() -> list[re.Pattern[str]]:
+def harmless() -> dict[str, re.Pattern[str]]:
     """What docs/mutation.md lists, as place and change, a reason beside each; ``…`` there stands for anything."""
     rows = re.findall(r"^\| `([\w.…]+)` \| `(.+?)` \| \S.+ \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    return [re.compile(".*".join(map(re.escape, f"{place}: {change}".split("…")))) for place, change in rows]
+    told = (f"{place}: {change}" for place, change in rows)
+    return {row: re.compile(".*".join(map(re.escape, row.split("…")))) for row in told}
+
+
+def survived(mutant: Mutant) -> bool:
+    """Whether no test failed, or none calls the function."""
+    return mutant.code == SURVIVED or mutant.code in UNTESTED
+
+
+def unexplained(found: Iterable[Mutant]) -> list[Mutant]:
+    """The survivors of which docs/mutation.md does not say why they are harmless."""
+    rules = harmless().values()
+    return [mutant for mutant in found if survived(mutant) and not any(rule.fullmatch(mutant.row) for rule in rules)]
 
 
 def report(asked: list[Mutant]) -> int:
-    """Print the figures and every survivor that has no excuse; the exit code."""
-    excused = harmless()
-    survivors = [mutant for mutant in asked if mutant.code == SURVIVED or mutant.code in UNTESTED]
-    unexplained = [
-        mutant
-        for mutant in survivors
-        if not any(rule.fullmatch(f"{mutant.place}: {mutant.change}".replace("|", r"\|")) for rule in excused)
-    ]
+    """Print the figures, every survivor that has no excuse, and excuses without a survivor; the exit code."""
     left = [mutant for mutant in asked if mutant.code is None]
-    for module in dict.fromkeys(mutant.place.partition(".")[0] for mutant in asked):
+    modules = list(dict.fromkeys(mutant.module for mutant in asked))
+    for module in modules:
         count = Counter(
-            "left" if m.code is None else "survived" if m in survivors else "late" if m.code in LATE else "killed"
+            "left" if m.code is None else "survived" if survived(m) else "late" if m.code in LATE else "killed"
             for m in asked
-            if m.place.partition(".")[0] == module
+            if m.module == module
         )
         figures = [f"{count[what]:>4} {word}" for what, word in OUTCOMES.items()]
-        print(f"{module:<11}", *figures)
-    for mutant in unexplained:
-        print(f"{mutant.place}: {mutant.change}{'  (no test)' if mutant.code in UNTESTED else ''}")
-    if unexplained:
+        print(f"{module:<14}", *figures)
+    for mutant in (bad := unexplained(asked)):
+        print(f"{mutant.row}{'  (no test)' if mutant.code in UNTESTED else ''}")
+    rows = [mutant.row for mutant in asked if survived(mutant) or mutant.code is None]
+    for row, rule in harmless().items():
+        if row.partition(".")[0] in modules and not any(map(rule.fullmatch, rows)):
+            print(f"no survivor any more: {row}")
+    if bad:
         return 1
     return 2 if left else 0
 

@@ -2,7 +2,7 @@
 
 A plugin for pytest, which collects as ever and then hands its loop over. First every test runs once on the unchanged
 code, and mutmut's trampolines tell which functions it calls. Then each mutant is asked in a fork: only the tests that
-call its function, those first that have killed others of the same function, up to the first that fails.
+are about its module and call its function, those first that have killed others of it, up to the first that fails.
 ``SEALIFT_MUTANTS`` names a file of mutants, one a line, ``SEALIFT_ANSWERS`` the file that gets a line ``name code`` for
 each. Codes as pytest's, :data:`LATE` where time ran out or nothing moved, :data:`NO_TEST` where nobody calls it.
 """
@@ -26,9 +26,11 @@ from mutmut.state import state
 from mutmut.utils.format_utils import mangled_name_from_mutant_name as function_of
 
 from tests.mutation.killer import LANED, REPEATS, promising
+from tests.mutation.table import KILLERS
 
-SIDE_BY_SIDE: Final = 2 * (os.cpu_count() or 1)
-"""Some tests wait for threads of their own."""
+SIDE_BY_SIDE: Final = os.cpu_count() or 1
+WIDE: Final = os.environ.get("SEALIFT_WIDE") == "1"
+"""Whether each mutant is asked of all tests that call its function, not of those about its module alone."""
 LATE, NO_TEST = 24, 33
 _STUCK: Final = 30.0
 """Seconds without a tick of CPU time, while every thread sleeps, after which a fork is taken to hang."""
@@ -60,6 +62,8 @@ class Known:
 
         def counts(test: str) -> bool:
             name = test.rpartition("[")[2].rstrip("]")
+            if not WIDE and test.partition("::")[0] not in KILLERS[module]:
+                return False
             if LANED in test and module not in _ON_LANES:
                 return False
             return name in first or name not in REPEATS

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from installer.bundle.age import MAX_HEADER, MAX_STANZAS, AgeHeader, MediaKey, bech32_bytes, bech32_text, parse_keys
-from installer.bundle.encrypted import decrypted
+from installer.bundle.encrypted import DecryptedFile, decrypted, is_encrypted
 from installer.errors import ExitCode, SealiftError
 from tests.testkit import outcome
 from tests.unit.bundle import agefiles
@@ -229,6 +229,95 @@ def test_refuses_a_file_of_keys_that_is_none_without_repeating_it(text: str, why
         parse_keys(text, "the-file")
     assert caught.value.id == "media-key-damaged"
     assert not [word for word in text.split() if len(word) > 20 and word in str(caught.value) + caught.value.hint]
+
+
+@pytest.mark.parametrize(("more", "expected"), [(0, "success"), (1, "age-header")])
+def test_reads_a_header_of_just_the_greatest_size(more: int, expected: str) -> None:
+    file = AgeFile(KEY)
+    file.stanzas.append(b"-> " + b"x" * (MAX_HEADER + more - len(file.header()) - len(b"-> \n\n")) + b"\n\n")
+    assert len(file.header()) == MAX_HEADER + more
+    assert outcome(file.bytes(file.chunks(b"content")), [KEY])[0] == expected
+
+
+def test_says_what_is_wrong_with_a_file_and_which() -> None:
+    file = AgeFile(KEY)
+    head, last = len(file.bytes()), file.chunk(0, b"content", last=True)
+    full = file.chunks(bytes(2 * agefiles.CHUNK))
+    words = {
+        file.bytes([full[0], bytes(len(full[1]))]): f"the-file is damaged: bytes {head + 65552} to the end",
+        file.bytes([bytes(len(full[0])), full[1]]): f"the-file is damaged: bytes {head} to {head + 65551}",
+        file.bytes([full[0], file.chunk(1, b"", last=True)]): f"the-file is damaged: bytes {head + 65552} to the end",
+        file.bytes([full[0]]): f"the-file ends too early, after {head + 65552} bytes",
+        file.bytes([last[:15]]): f"the-file ends too early, after {head + 15} bytes",
+        file.header(): f"the-file ends too early, after {head} bytes",
+        AgeFile(MediaKey.generate()).bytes(
+            [last]
+        ): "the-file is encrypted to others: no media key that is here opens it",
+        AgeFile(KEY, mac=b" " + raw64(bytes(32)) + b"\n").bytes([last]): (
+            f"the header of the encrypted media is damaged: bytes 0 to {head - 17}"
+        ),
+        file.header()[:-1]: "the encrypted media end within their header",
+    }
+    for data, message in words.items():
+        with pytest.raises(SealiftError) as caught, decrypted(io.BytesIO(data), "the-file", lambda: [KEY])[0] as opened:
+            opened.read()
+        assert caught.value.message == message and caught.value.hint
+    with pytest.raises(SealiftError, match="the-file is encrypted, and there is no media key here"):
+        decrypted(io.BytesIO(file.bytes([last])), "the-file", None)
+
+
+def test_what_is_not_encrypted_stays_what_it_is() -> None:
+    for data in (b"", b"age-encryption.org", b"\x28\xb5\x2f\xfd", b" age-encryption.org/v1\n"):
+        file = io.BytesIO(data)
+        assert decrypted(file, "x") == (file, False) and file.tell() == 0 and not is_encrypted(data)
+    with pytest.raises(SealiftError, match="of another version than v1"):
+        decrypted(io.BytesIO(b"age-encryption.org/v2\n---\n"), "x")
+
+
+def test_closes_what_it_was_given() -> None:
+    file, bad = io.BytesIO(SEEKED[0]), io.BytesIO(SEEKED[0][:-1] + b"!")
+    opened, encrypted = decrypted(file, "x", lambda: [KEY])
+    assert encrypted and opened.readable() and opened.seekable() and not opened.writable() and not file.closed
+    opened.close()
+    assert file.closed
+    for keys in (None, lambda: [MediaKey.generate()]):
+        file = io.BytesIO(SEEKED[0])
+        with pytest.raises(SealiftError):
+            decrypted(file, "x", keys)
+        assert file.closed
+    with pytest.raises(SealiftError), decrypted(bad, "x", lambda: [KEY])[0] as opened:
+        opened.read()
+    assert bad.closed
+
+
+def test_reads_one_chunk_at_a_time_and_each_once() -> None:
+    class Counted(io.BytesIO):
+        taken = 0
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            data = super().read(size)
+            self.taken += len(data)
+            return data
+
+    file = Counted(SEEKED[0])
+    raw = DecryptedFile(file, "x", lambda: [KEY])
+    before, buffer = file.taken, bytearray(100)
+    for place in (0, 70, 65500):
+        assert raw.seek(place) == raw.tell() == place
+        count = raw.readinto(buffer)
+        assert bytes(buffer[:count]) == SEEKED[1][place : place + count] and count == min(100, 65536 - place)
+    assert file.taken - before == 65552
+    assert raw.seek(-5, io.SEEK_CUR) == 65531 and raw.seek(-70_000, io.SEEK_CUR) == 0
+
+
+def test_reads_keys_among_comments_and_each_once() -> None:
+    keys = [MediaKey.generate() for _ in range(16)]
+    text = "# made today\n\n" + "".join(f"  {key.spelled()}  \r\n# public\n" for key in (*keys[:15], keys[3]))
+    assert parse_keys(text, "x") == tuple(keys[:15])
+    assert parse_keys("\n".join(key.spelled() for key in keys), "x") == tuple(keys)
+    with pytest.raises(SealiftError) as caught:
+        parse_keys(f"{keys[0].spelled()}\n\n#\n!\n", "the-file")
+    assert caught.value.message.startswith("the-file is no file of media keys: line 4 is")
 
 
 def test_a_key_does_not_show_itself() -> None:

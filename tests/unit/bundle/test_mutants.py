@@ -11,6 +11,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from securesystemslib.signer import Signature  # type: ignore[attr-defined]
 from tuf.api.metadata import Metadata, Root  # type: ignore[attr-defined]
 
@@ -19,6 +22,7 @@ from installer.bundle.content import Sink, Writer
 from installer.bundle.digest import Digest
 from installer.bundle.release import Descriptor, File
 from installer.bundle.signature import parse_signature
+from installer.bundle.signers import Identity, PublicKey, Signer, read_public_key
 from installer.bundle.trust import MAX_ROOT_BYTES, TrustPolicy
 from installer.bundle.verify import verify_release
 from installer.errors import SealiftError
@@ -138,6 +142,39 @@ def test_one_key_speaks_for_releases_and_the_installer() -> None:
     assert [signer.name for signer in policy.judge("installer", b"program", signature)] == ["release.pub"]
     error = refusal(lambda: TrustPolicy.from_key(b"no key", "release.pub"))
     assert (error.id, "release.pub" in error.message) == ("key-unreadable", True)
+
+
+def test_reads_public_keys_of_one_kind_alone() -> None:
+    assert read_public_key(RELEASE.pem, "x") == RELEASE.spki
+    others = (
+        ec.generate_private_key(ec.SECP384R1()),
+        ec.generate_private_key(ec.SECP256K1()),
+        Ed25519PrivateKey.generate(),
+    )
+    for other in others:
+        pem = other.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        error = refusal(lambda pem=pem: read_public_key(pem, "the.pub"))  # type: ignore[misc]
+        assert (error.id, error.message) == ("key-unreadable", "the.pub is not an ECDSA P-256 key")
+    assert refusal(lambda: read_public_key(b"x", "the.pub")).message == "the.pub is not a PEM public key"
+
+
+def test_signer_is_told_as_a_key_or_as_somebody() -> None:
+    somebody = Identity("a@vendor.example", "https://login.vendor.example", "Ann")
+    key, ann, nameless = (
+        Signer.of(one)
+        for one in (PublicKey(RELEASE.spki, "release"), somebody, replace(somebody, name=somebody.identity))
+    )
+    assert (key.key, ann.key) == (Digest.of(RELEASE.spki), somebody.fingerprint)
+    assert key.as_json() == {"key": str(key.key), "name": "release"}
+    assert ann.as_json() == {"identity": somebody.identity, "issuer": somebody.issuer, "name": "Ann"}
+    assert key.line() == f"release {key.key}"
+    assert ann.line() == "Ann a@vendor.example (issuer https://login.vendor.example)"
+    assert nameless.line() == "a@vendor.example (issuer https://login.vendor.example)"
+    spelled = (
+        b'{"keytype":"sigstore-oidc","keyval":{"identity":"a@vendor.example",'
+        b'"issuer":"https://login.vendor.example"},"scheme":"Fulcio"}'
+    )
+    assert somebody.fingerprint == Digest.of(spelled)
 
 
 def test_takes_a_root_of_just_the_greatest_size() -> None:
