@@ -26,7 +26,7 @@ _DEFAULT: Final = 4  # every frame under way is 8 MiB of memory
 _SMALL: Final = 64 * 1024  # a frame that is encoded sooner than it is handed over
 _BATCH: Final = 1024 * 1024
 _HASHED: Final = 2 * _BATCH  # handed to the thread that hashes at a time
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # mallopt(3)
 
 
 def default_jobs() -> int:
@@ -39,8 +39,9 @@ def steady_memory() -> None:
     the size of a frame, and keeps some for each thread (20 MB more; where it is not glibc, nothing happens)."""
     with suppress(AttributeError, OSError):
         library = ctypes.CDLL(None)
+        library.mallopt(_M_ARENA_MAX, 2)
         library.mallopt(_M_MMAP_THRESHOLD, 2 * _BATCH)
-        library.mallopt(_M_TRIM_THRESHOLD, 16 * _BATCH)
+        library.mallopt(_M_TRIM_THRESHOLD, 4 * _BATCH)
 
 
 class Press(ArchiveWriter):
@@ -143,7 +144,10 @@ class Hashed:
         self._held += len(data)
         if self._held >= _HASHED:
             self._hash()
-        return self._file.write(data)
+        written = self._file.write(data)
+        if len(data) >= _HASHED:
+            self._wait()  # else a frame more would be in memory
+        return written
 
     @property
     def sha256(self) -> str:
