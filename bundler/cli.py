@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from functools import partial
 from json import dumps as json_text
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bundler.cache import wide_cache
+from bundler.verbs import checking
 from bundler.verbs import media as media_verbs
 from bundler.verbs import permit as permit_verb
 from bundler.verbs import registry as registry_verbs
@@ -21,11 +21,8 @@ from bundler.verbs.media import PartSize
 from bundler.verbs.options import (
     IdentityToken,
     IdentityTokenFile,
-    MediaKeys,
     SigstoreConfig,
     keyless,
-    policy_of,
-    unlock_by,
 )
 from installer.errors import SealiftError
 from installer.talk import Table, Talk, run_cli, size
@@ -46,7 +43,7 @@ app = typer.Typer(
 )
 app.add_typer(trust_app, name="trust")
 for verb in (
-    *(permit_verb.permit, media_verbs.pack, media_verbs.parts, media_verbs.repair),
+    *(checking.inspect, checking.verify, permit_verb.permit, media_verbs.pack, media_verbs.parts, media_verbs.repair),
     *(site_verbs.kit, site_verbs.receipt, registry_verbs.push, registry_verbs.pull),
 ):
     app.command()(verb)
@@ -220,48 +217,6 @@ def build(
         return
     built = building.build(request, _passphrase(passphrase_file, talk), talk)
     talk.result(built.table(), built.as_json())
-
-
-@app.command()
-def inspect(
-    context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="a bundle, or the media folder")],
-    trust_root: Annotated[Path | None, typer.Option("--trust", metavar="ROOT.JSON", help="check who signed it")] = None,
-    key: Annotated[Path | None, typer.Option("--key", metavar="PUB", help="the same, by one key")] = None,
-    identity: MediaKeys = None,
-) -> None:
-    """Show what a bundle says about itself; with --trust or --key, only if its signatures hold. Reads its head."""
-    from bundler.verification import inspect_media
-
-    policy = None if trust_root is None and key is None else policy_of(trust_root, key)
-    context.obj.result(*inspect_media(file, policy, now=datetime.now(UTC), unlock=unlock_by(identity)))
-
-
-@app.command()
-def verify(
-    context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="a bundle, or the media folder")],
-    trust_root: Annotated[Path | None, typer.Option("--trust", metavar="ROOT.JSON")] = None,
-    key: Annotated[Path | None, typer.Option("--key", metavar="PUB")] = None,
-    have: Annotated[
-        list[Path] | None,
-        typer.Option("--have", metavar="BUNDLE", help="what a delta builds on: bundle or receipt"),
-    ] = None,
-    store: media_verbs.Store = None,
-    identity: MediaKeys = None,
-) -> None:
-    """Check every byte and every signature."""
-    from bundler.verification import verify_media
-
-    talk: Talk = context.obj
-    held = media_verbs.held_by(have, store, None, talk)
-    policy = policy_of(trust_root, key)
-    now = datetime.now(UTC)
-    if notice := policy.expiry_notice(now):
-        talk.warn(notice)
-    demanded, unlock = trust_root is not None, unlock_by(identity)
-    found = verify_media(file, policy, talk, demands_program=demanded, now=now, have=held, unlock=unlock)
-    talk.result(found.table(), found.as_json())
 
 
 @app.command()

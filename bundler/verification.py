@@ -36,6 +36,7 @@ from installer.talk import Table, Talk, size
 
 if TYPE_CHECKING:  # the build side and patches are nothing that `inspect` needs
     from bundler.delta.holdings import Holdings, OldBytes
+    from bundler.delta.stepsbefore import StepsBefore
 
 CHECKED: Final = ("signatures", "release.json", "files", "images", "archive")
 BESIDE: Final = "install beside the bundle"
@@ -62,10 +63,12 @@ class Verification:
             "signers": [signer.as_json() for signer in self.verified.signers],
             "checked": list(self.checked),
             "not_checked": list(self.not_checked),
-            "passed_over": [
-                {"name": item.name, "id": item.error.id, "message": item.error.message} for item in self.passed_over
-            ],
+            "passed_over": self.passed_over_as_json(),
         }
+
+    def passed_over_as_json(self) -> list[dict[str, str]]:
+        """Files beside the bundle that do not count, and why."""
+        return [{"name": item.name, "id": item.error.id, "message": item.error.message} for item in self.passed_over]
 
     def table(self) -> Table:
         release = self.verified.release
@@ -90,26 +93,31 @@ def verify_media(
     now: datetime | None = None,
     have: Sequence[Holdings] = (),
     unlock: Unlock | None = None,
+    before: StepsBefore | None = None,
 ) -> Verification:
     """Check every byte of a bundle, and of the program beside it when ``path`` is the media folder.
 
     ``demands_program``: the policy says who may sign the program, so it must be signed by them. A policy of one key
     says so only of releases: where that key has not signed the program, this is reported as not checked.
-    A delta is checked with what ``have`` holds: what it leaves out is looked up there, what it patches is rebuilt.
+    A delta is checked with what ``have`` holds, and what ``before`` it was checked of the same kit: what it leaves out
+    is looked up there, what it patches is rebuilt.
     Raises what :mod:`installer.bundle.verify` raises; ``digest-mismatch`` (4) for another program.
     """
     from bundler.delta.holdings import OldBytes
+    from bundler.delta.stepsbefore import BothBases
     from installer.patching.rebuild import Rebuilder
 
     bundle = locate_bundle(path)
     old_bytes = OldBytes(place for one in have for place in one.bundles)
     with BundleReader(bundle, unlock=unlock) as reader, old_bytes as old:
         verified, passed_over = verify_with_countersignatures(reader, policy, bundle, now=now)
-        held = frozenset[str]().union(*(one.digests for one in have))
+        known = before.digests if before else frozenset()
+        held = known.union(*(one.digests for one in have))
         with talk.progress(f"checking {reader.path.name}", reader.size) as meter:
-            rebuild = Rebuilder(old, Path(gettempdir()))
-            check_content(reader, verified, progress=meter.advance, have=held, rebuild=rebuild)
-        elsewhere = _left_out(read_packing(reader.head.packing, verified.release), verified.release, old)
+            rebuild = Rebuilder(BothBases(old, before) if before else old, Path(gettempdir()))
+            sinks = (before,) if before else ()
+            check_content(reader, verified, sinks, progress=meter.advance, have=held, rebuild=rebuild)
+        elsewhere = _left_out(read_packing(reader.head.packing, verified.release), verified.release, old, known)
     program = bundle.parent / PROGRAM
     if not program.exists():
         return Verification(verified, CHECKED, elsewhere, passed_over)
@@ -122,13 +130,14 @@ def verify_media(
     return Verification(verified, checked, not_checked, (*passed_over, *more))
 
 
-def _left_out(packing: Packing | Delta, release: Release, old: OldBytes) -> tuple[str, ...]:
-    """Check what a delta leaves out where its bytes are at hand; what was not. Raises ``digest-mismatch`` (4)."""
+def _left_out(packing: Packing | Delta, release: Release, old: OldBytes, known: frozenset[str]) -> tuple[str, ...]:
+    """Check what a delta leaves out where its bytes are at hand, unless its digest is ``known`` to be held right; what
+    was not. Raises ``digest-mismatch`` (4)."""
     if not isinstance(packing, Delta):
         return ()
     unread = 0
     for name, member in packing.left_out(release).items():
-        if name not in packing.absent:
+        if name not in packing.absent or member.digest in known:
             continue
         hasher, found = hashlib.sha256(), False
         for chunk in old.same(name, member):

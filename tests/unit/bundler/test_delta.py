@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 import zstandard
 
+from bundler.cli import main
 from bundler.delta.holdings import Holdings
 from bundler.media.pack import Packed, pack
 from bundler.verification import Verification, verify_media
@@ -18,7 +20,7 @@ from installer.bundle.release import Release
 from installer.errors import SealiftError
 from installer.talk import Talk
 from tests import editions
-from tests.vectors.forge import RELEASE
+from tests.vectors.forge import RELEASE, root_of
 
 QUIET: Final = Talk(quiet=True)
 BASE: Final = editions.tree(1)
@@ -196,3 +198,25 @@ def test_a_holding_whose_bytes_are_not_at_hand_is_reported_as_not_checked(
     told = Holdings("p 1.0.0", Holdings.of_bundle(old).digests)
     found = verify_media(made.first, RELEASE.policy, QUIET, have=[told])
     assert found.not_checked == ("4 members that sites are said to hold",)
+
+
+def test_have_on_the_command_line_names_bundles_and_media_folders(
+    make: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = make("1.0.0", OLD), make("1.1.0", NEW)
+    made = delta_of(new, tmp_path / "out", old)
+    (tmp_path / "root.json").write_bytes(root_of(RELEASE))
+
+    def verify(*words: str | Path) -> tuple[int, dict[str, Any]]:
+        code = main(["--json", "verify", str(made.kit), "--trust", str(tmp_path / "root.json"), *map(str, words)])
+        return code, json.loads(capsys.readouterr().out)
+
+    code, alone = verify()
+    assert (code, alone["error"]["id"]) == (4, "incomplete") and "--have" in alone["error"]["hint"]
+    for place in (old, old.parent):
+        code, value = verify("--have", place)
+        assert (code, value["verified"], value["version"], value["not_checked"]) == (0, True, "1.1.0", [])
+    assert verify("--have", make("0.9.0", editions.layer(editions.tree(9))))[0] == 4
+    assert verify("--have", make("0.9.0", editions.layer(editions.tree(9))), "--have", old)[0] == 0
+    code, value = verify("--have", tmp_path / "root.json")
+    assert code in (3, 5) and "error" in value, "a root is no receipt"
