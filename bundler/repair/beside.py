@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -112,8 +113,9 @@ def _read_signatures(folder: Path) -> Iterator[tuple[str, list[bytes]]]:
         return
     for path in paths:
         name = f"{FOLDER}/{path.name}"
-        if SIGNATURE_NAME.fullmatch(name) and path.is_file() and path.stat().st_size <= MAX_SIGNATURE_BYTES:
-            yield name, [path.read_bytes()]
+        with suppress(OSError):  # of a file that cannot be read there is no copy
+            if SIGNATURE_NAME.fullmatch(name) and path.is_file() and path.stat().st_size <= MAX_SIGNATURE_BYTES:
+                yield name, [path.read_bytes()]
 
 
 def _read(path: Path) -> bytes | None:

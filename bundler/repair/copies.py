@@ -131,6 +131,13 @@ class Copy:
                 self.size, self._cached = self._extents[-1].end, (0, b"")
                 return
 
+    def unreadable(self) -> Iterator[tuple[Path, Range]]:
+        """Stretches of files that the drive does not give, as far as reading has shown."""
+        for extent in self._extents:
+            cut = ((max(first, extent.start), min(last, extent.end)) for first, last in self._unreadable)
+            for first, last in _joined(sorted(one for one in cut if one[0] < one[1])):
+                yield extent.path, (first - extent.start, last - extent.start)
+
     @property
     def is_oversized(self) -> bool:
         """Whether a part is longer than it may be: what it has too much is passed over."""
@@ -192,6 +199,19 @@ def _cut(first: int, last: int, origin: int, step: int) -> Iterator[Range]:
         first = end
 
 
+def _joined(ranges: list[Range]) -> Iterator[Range]:
+    """The same bytes in as few ranges as can be; ``ranges`` are sorted."""
+    begin = end = 0
+    for first, last in ranges:
+        if first > end or end == 0:
+            if begin < end:
+                yield begin, end
+            begin = first
+        end = max(end, last)
+    if begin < end:
+        yield begin, end
+
+
 def _parts(folder: Path, name: str, not_in: Path | None) -> dict[int, Path]:
     """Every part that is there, by number: in the folder, or in one beside it (several discs)."""
     found: dict[int, Path] = {}
@@ -222,8 +242,11 @@ def _part_sizes(parts: dict[int, Path], note: PartsNote | None) -> list[int]:
 
 def _whereabouts(part: Path, other: Copy) -> int | None:
     """Where the bytes of ``part`` begin in ``other``, told by the first of its sectors that stands there."""
-    with part.open("rb") as file:
-        head = file.read(_PROBES * 512)
+    try:
+        with part.open("rb") as file:
+            head = file.read(_PROBES * 512)
+    except OSError:
+        return None
     for place in range(0, len(head), 512):
         probe = head[place : place + 64]
         if len(probe) == 64 and probe.count(0) < 16 and (found := _find(other, probe)) is not None:

@@ -14,6 +14,7 @@ from typing import Final
 
 from bundler.check import damage, read_archive
 from bundler.durable import PARTIAL
+from bundler.media.clear import refuse_encrypted_copy
 from bundler.repair.beside import Beside
 from bundler.repair.copies import Copy, find_copy
 from bundler.repair.head import Plan
@@ -34,7 +35,10 @@ NOT_CHECKED: Final = ("who signed: bundle verify",)
 
 @dataclass(frozen=True)
 class Repaired:
-    """A bundle that is whole again. ``healed`` bytes came from the other copy or from the list; 0: it was whole."""
+    """A bundle that is whole again. ``healed`` bytes came from the other copy or from the list; 0: it was whole.
+
+    ``unreadable``: bytes ``from`` to ``to`` of a ``file`` that its drive did not give.
+    """
 
     bundle: Path
     release: Release
@@ -44,6 +48,7 @@ class Repaired:
     healed: int
     beside: tuple[str, ...]
     not_healed: tuple[str, ...]
+    unreadable: tuple[dict[str, object], ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """The object of ``--json``."""
@@ -57,6 +62,7 @@ class Repaired:
             "healed": self.healed,
             "beside": list(self.beside),
             "not_healed": list(self.not_healed),
+            "unreadable": list(self.unreadable),
             "checked": list(CHECKED),
             "not_checked": list(NOT_CHECKED),
         }
@@ -83,11 +89,14 @@ def repair(file: Path, other: Path, output: Path | None, talk: Talk) -> Repaired
     ``copies-differ`` (2), ``output-exists`` (2), ``locked`` (8), ``media-changed`` (4); then nothing has changed.
     """
     steady_memory()
+    for copy in (file, other):
+        refuse_encrypted_copy(copy)
     ours, theirs = find_copy(file)[0], find_copy(other)[0]
     with Copy(file, not_in=theirs) as first, Copy(other, not_in=ours) as second:
         beside = Beside(ours, theirs)
         with talk.progress(f"comparing {first.name}", max(first.size, second.size)) as meter:
             plan = heal_bundle((first, second), beside.signatures, meter.advance)
+        unreadable = tuple(_unreadable(talk, first, second))
         if plan.lost or plan.release is None or plan.digest is None:
             raise _beyond(plan.lost, first, talk)
         target = output or ours
@@ -110,8 +119,24 @@ def repair(file: Path, other: Path, output: Path | None, talk: Talk) -> Repaired
         names = _names(first, plan.size)
         count = _other_bytes(plan, first)
     return Repaired(
-        target / names[0], plan.release, plan.digest, plan.size, len(names), count, changes.names, changes.left
+        target / names[0],
+        plan.release,
+        plan.digest,
+        plan.size,
+        len(names),
+        count,
+        changes.names,
+        changes.left,
+        unreadable,
     )
+
+
+def _unreadable(talk: Talk, *copies: Copy) -> Iterator[dict[str, object]]:
+    """Tell of every stretch that a drive did not give: it heals from the other copy, but that medium is dying."""
+    for copy in copies:
+        for path, (first, last) in copy.unreadable():
+            talk.warn(f"{path}: bytes {first} to {last - 1} cannot be read")
+            yield {"file": str(path), "from": first, "to": last - 1}
 
 
 def _told(copy: Copy) -> tuple[dict[str, str], PartsNote | None]:

@@ -55,7 +55,8 @@ class PartsNote(Closed):
             note = cls.model_validate_json(raw)
         except (OSError, SealiftError, ValidationError):
             return None
-        return note if split is not None and split[0] == note.bundle else None
+        is_about_it = split is not None and split[0] == note.bundle
+        return note if is_about_it and note.to_bytes() == raw else None
 
     def to_bytes(self) -> bytes:
         """The canonical bytes."""
