@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from bundler.media.clear import in_the_clear
 from bundler.writing.reuse import Earlier
 from installer.bundle.archive import BundleReader, locate_bundle
 from installer.bundle.packing import blob_name
@@ -33,7 +34,7 @@ class Holdings:
         Raises what opening a bundle and reading its ``release.json`` raise (3, 4).
         """
         bundle = locate_bundle(path)
-        with BundleReader(bundle) as reader:
+        with in_the_clear(bundle, "a delta builds on one in the clear"), BundleReader(bundle) as reader:
             release = Release.parse(reader.head.release)
         digests = frozenset(member.digest for _, member in release.members())
         return cls(f"{release.product} {release.version}", digests, (bundle,))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from bundler.collect.documents import INDEX, MANIFEST
+from bundler.media.clear import in_the_clear
 from bundler.media.pack import fold
 from bundler.publish import form
 from bundler.publish.place import Place
@@ -108,7 +109,7 @@ def push(file: Path, place: Place, wish: Wish, talk: Talk) -> Pushed:
     if place.reference.tag is None or place.reference.digest is not None:
         raise SealiftError("bad-option", f"{place} has no tag to push to", hint="write oci://REGISTRY/REPOSITORY:TAG")
     bundle = locate_bundle(file)
-    with BundleReader(bundle) as reader:
+    with in_the_clear(bundle, "a registry gets a release in the clear"), BundleReader(bundle) as reader:
         head = reader.head
         signers = None
         if wish.policy is not None:

@@ -33,7 +33,7 @@ from installer.media import open_media
 from tests.unit.bundle.agefiles import LOW_ORDER
 from tests.unit.bundler.faults import Faults, injected, killed_at
 from tests.unit.bundler.layouts import make_product
-from tests.unit.trust.keys import policy
+from tests.unit.trust.keys import policy, root
 from tests.unit.trust.media import QUIET, Stick, make_kit, write_key
 from tests.vectors.catalogue import HOSTILE
 from tests.vectors.judge import installed
@@ -439,3 +439,36 @@ def test_on_the_command_line(kit: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["inspect", told["kit"], "--identity", str(tmp_path / "gone")]) == 2
     assert main(["pack", told["kit"], *identity, "--output", str(tmp_path / "clear")]) == 0
     assert SITE.spelled() not in capsys.readouterr().out and not key.exists()
+
+
+# Verbs that take media in the clear alone
+
+
+@pytest.mark.parametrize(
+    ("verb", "word"),
+    [
+        (("push", "FILE", "oci://127.0.0.1:1/releases/board:v1"), "registry"),
+        (("pack", "CLEAR", "--since", "FILE", "--output", "OUT"), "delta"),
+        (("verify", "CLEAR", "--trust", "ROOT", "--have", "FILE"), "delta"),
+        (("repair", "FILE", "--from", "CLEAR"), "repair"),
+        (("repair", "CLEAR", "--from", "FILE"), "repair"),
+    ],
+    ids=["push", "since", "have", "repair", "from"],
+)
+def test_what_needs_media_in_the_clear_says_so_and_what_to_do(
+    kit: Path,
+    packed: Packed,
+    cut: Packed,
+    tmp_path: Path,
+    verb: tuple[str, ...],
+    word: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for file in (packed.kit, packed.first, cut.kit, cut.first):
+        before = {path: path.read_bytes() for path in (*kit.iterdir(), *file.parent.iterdir()) if path.is_file()}
+        places = {"FILE": file, "CLEAR": kit, "ROOT": kit.parents[1] / "root.json", "OUT": tmp_path}
+        (kit.parents[1] / "root.json").write_bytes(root("release"))
+        assert main(["--json", *(str(places.get(one, one)) for one in verb)]) == 7
+        error = json.loads(capsys.readouterr().out)["error"]
+        assert error["id"] == "media-encrypted" and word in error["message"] and "bundle pa" in error["hint"]
+        assert {path: path.read_bytes() for path in before} == before and list(tmp_path.iterdir()) == []
