@@ -23,6 +23,8 @@ REPEATS = {
     if vector.error is not None and any(one.error == vector.error for one in VECTORS[:number])
 }
 """Vectors by which another ends alike: asked only about functions that name this error."""
+BY_ERROR = {vector.name for vector in VECTORS if vector.error is not None}
+"""Vectors that are refused: those of other errors are not asked about a function that names errors."""
 LANED = "test_ends_as_it_must_on_lanes"
 BY_VECTOR = pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector.name)
 

@@ -7,8 +7,8 @@ import copy
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Final
@@ -36,7 +36,7 @@ _NAME_SECOND: Final = frozenset(["_number", "parse", "parse_canonical"])
 """What reads something: its second argument is what messages call it."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Mutant:
     """One change. ``code`` is the exit code of the tests under it, None while they have not run."""
 
@@ -91,8 +91,8 @@ class Mutant:
         return _silenced(self.before, kept, self.module) == _silenced(self.after, kept, self.module)
 
 
-def read(folder: Path, module: str, known: Mapping[str, int]) -> Iterator[Mutant]:
-    """The mutants of ``module`` in mutmut's folder; their codes from what is ``known`` by key."""
+def read(folder: Path, module: str) -> Iterator[Mutant]:
+    """The mutants of ``module`` in mutmut's folder."""
     path = folder / f"installer/bundle/{module}.py"
     names = json.loads(path.with_name(f"{module}.py.meta").read_text(encoding="utf-8"))["exit_code_by_key"]
     functions = {
@@ -103,8 +103,7 @@ def read(folder: Path, module: str, known: Mapping[str, int]) -> Iterator[Mutant
     for name in names:
         mangled = name.removeprefix(f"installer.bundle.{module}.")
         original = functions[mangled.rpartition("__mutmut_")[0] + "__mutmut_orig"]
-        mutant = Mutant(name, None, original, functions[mangled])
-        yield replace(mutant, code=known.get(mutant.key))
+        yield Mutant(name, None, original, functions[mangled])
 
 
 @cache

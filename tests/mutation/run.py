@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import Final
 
 from tests.mutation.mutants import LATE, SURVIVED, UNTESTED, Mutant, read
-from tests.mutation.table import MODULES, TESTS
+from tests.mutation.table import KILLERS, MODULES, ON_LANES, TESTS
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 FOLDER: Final = REPOSITORY / "build/mutation"
@@ -35,6 +35,9 @@ DESELECTED: Final = [
     "--deselect=tests/unit/bundle/test_mutants.py::test_refuses_in_words_and_names_no_nothing",  # the killer does
     "--deselect=tests/unit/bundle/test_lanes.py::test_refuses_every_vector_with_the_same_id",  # likewise
     "--deselect=tests/unit/trust/test_walking.py::test_no_root_on_the_media_survives_a_flipped_byte",
+    "--deselect=tests/unit/trust/test_walking.py::test_whatever_stands_on_the_media_only_signed_roots_are_reached",
+    "--deselect=tests/keyless/test_form.py::test_whatever_stands_in_a_place_is_read_or_refused_by_id",
+    "--deselect=tests/unit/bundle/test_parts.py::test_no_byte_of_the_note_can_bring_in_anything_else",
 ]
 FIRST: Final = "tests/unit/bundle/test_mutants.py::test_reads_the_one_spelling_of_a_digest"
 """What mutmut itself runs: it makes the mutants, which are then asked by tests.mutation.warm."""
@@ -54,17 +57,18 @@ def main(words: list[str]) -> int:
     minutes = int(words[0]) if words else 60
     modules = words[1:] or list(MODULES)
     end = time.monotonic() + 60 * minutes
-    keep_answers()
+    keep_answers(list(MODULES))  # of a run that was stopped
     prepare()
+    found = mutants(modules)
     for wide in (False, True):  # first the tests that are about the module; survivors of those, all tests
-        found = mutants(modules)
         open_ = [mutant for mutant in found if mutant.code is None and not wide] + unexplained(found)
         # Survivors come last: there may be a new test. Before them, what can weaken a check comes first.
         open_.sort(key=lambda mutant: (mutant.code is not None, not mutant.changes_what_is_refused))
         if open_ and time.monotonic() < end:
-            ask([mutant.name for mutant in open_], end, wide=wide)
-            keep_answers()
-    return report(mutants(modules))
+            ask(open_, end, wide=wide)
+            keep_answers(modules)
+            judge(found)
+    return report(found)
 
 
 def prepare() -> None:
@@ -77,16 +81,19 @@ def prepare() -> None:
     project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
     (FOLDER / "pyproject.toml").write_text(project + CONFIGURATION, encoding="utf-8")
     program = Path(sys.executable).with_name("mutmut")
-    run([str(program), "run", "installer.bundle.digest.x*"], FOLDER)
+    run([str(program), "run", "installer.bundle.digest.xǁDigestǁof*"], FOLDER)
 
 
-def ask(waiting: list[str], end: float, *, wide: bool) -> None:
+def ask(waiting: list[Mutant], end: float, *, wide: bool) -> None:
     """Ask these mutants until ``end`` on the monotonic clock, with ``wide`` of all tests. Each result is kept."""
-    QUEUE.write_text("".join(f"{name}\n" for name in waiting), encoding="utf-8")
+    QUEUE.write_text("".join(f"{mutant.name}\n" for mutant in waiting), encoding="utf-8")
     left = max(1, int(end - time.monotonic()))
+    modules = {mutant.module for mutant in waiting}
+    tests = [test for test in TESTS if wide or any(test in KILLERS[module] for module in modules)]
+    lanes = [] if wide or "lanes" in modules else [f"--deselect={ON_LANES}"]
     pytest = [sys.executable, "-m", "pytest", "-s", "-q", "-p", "no:cacheprovider", "-p", "tests.mutation.warm"]
-    options = ["--rootdir=.", "--hypothesis-seed=0", *DESELECTED]
-    run(["timeout", "--signal=KILL", str(left), *pytest, *options, *TESTS], MUTANTS, {"SEALIFT_WIDE": str(int(wide))})
+    options = ["--rootdir=.", "--hypothesis-seed=0", *DESELECTED, *lanes]
+    run(["timeout", "--signal=KILL", str(left), *pytest, *options, *tests], MUTANTS, {"SEALIFT_WIDE": str(int(wide))})
 
 
 def run(command: list[str], folder: Path, more: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -96,12 +103,12 @@ def run(command: list[str], folder: Path, more: Mapping[str, str] = MappingProxy
         subprocess.run(command, cwd=folder, stdout=log, stderr=log, env=environment, check=False)
 
 
-def keep_answers() -> None:
+def keep_answers(modules: Iterable[str]) -> None:
     """Add what the last run found to what is known: by key, as mutmut forgets where a number or a setting changes."""
     if not ANSWERS.exists():
         return
     found = dict(line.rsplit(" ", 1) for line in ANSWERS.read_text(encoding="utf-8").splitlines())
-    keys = {mutant.name: mutant.key for mutant in mutants(MODULES)}
+    keys = {mutant.name: mutant.key for module in modules for mutant in read(MUTANTS, module)}
     with KNOWN.open("a", encoding="utf-8") as known:
         known.writelines(f"{keys[name]} {code}\n" for name, code in found.items() if name in keys)
     ANSWERS.unlink()
@@ -109,10 +116,18 @@ def keep_answers() -> None:
 
 def mutants(modules: Iterable[str]) -> list[Mutant]:
     """All mutants of these modules but those of words alone: what a refusal says to people is not looked for."""
+    every = (mutant for module in modules for mutant in read(MUTANTS, module))
+    found = [mutant for mutant in every if not mutant.changes_words_alone]
+    judge(found)
+    return found
+
+
+def judge(found: Iterable[Mutant]) -> None:
+    """Set the codes of those that are known."""
     lines = KNOWN.read_text(encoding="utf-8").splitlines() if KNOWN.exists() else []
     known = {key: int(code) for key, code in (line.split() for line in lines)}
-    every = (mutant for module in modules for mutant in read(MUTANTS, module, known))
-    return [mutant for mutant in every if not mutant.changes_words_alone]
+    for mutant in found:
+        mutant.code = known.get(mutant.key)
 
 
 def harmless() -> dict[str, re.Pattern[str]]:

@@ -25,7 +25,7 @@ from _pytest.runner import runtestprotocol
 from mutmut.state import state
 from mutmut.utils.format_utils import mangled_name_from_mutant_name as function_of
 
-from tests.mutation.killer import LANED, REPEATS, promising
+from tests.mutation.killer import BY_ERROR, LANED, REPEATS, promising
 from tests.mutation.table import KILLERS
 
 SIDE_BY_SIDE: Final = os.cpu_count() or 1
@@ -62,11 +62,11 @@ class Known:
 
         def counts(test: str) -> bool:
             name = test.rpartition("[")[2].rstrip("]")
+            if LANED in test and module not in (_ON_LANES if WIDE else {"lanes"}):
+                return False
             if not WIDE and test.partition("::")[0] not in KILLERS[module]:
                 return False
-            if LANED in test and module not in _ON_LANES:
-                return False
-            return name in first or name not in REPEATS
+            return name in first or name not in (BY_ERROR if first and not WIDE else REPEATS)
 
         def order(test: str) -> tuple[int, bool, bool, int, int, float]:
             likely = test.rpartition("[")[2].rstrip("]") in first

@@ -174,6 +174,6 @@ def sound(key: MediaKey) -> dict[str, tuple[bytes, bytes]]:
     made = {name: (file.bytes(file.chunks(data)), data) for name, data in content.items()}
     made["several recipients and grease"] = (several.bytes(several.chunks(b"content")), b"content")
     cut = AgeFile(key, stanzas=[])
-    cut.stanzas = [b"-> X25519\tx y\n\n".replace(b"\t", b"-"), b"-> !\n" + b"A" * 64 + b"\nAAAA\n", cut.stanza()]
+    cut.stanzas = [b"-> X25519\tx y\n\n".replace(b"\t", b"-"), b"-> !\n" + b"A" * 64 + b"\nAAAX\n", cut.stanza()]
     made["stanzas of other kinds"] = (cut.bytes(cut.chunks(b"content")), b"content")
     return made

@@ -194,6 +194,14 @@ def test_a_place_counted_from_the_end_is_believed_only_of_a_whole_file() -> None
         opened.read(1)  # in a chunk that is sound
     assert caught.value.id == "truncated"
     assert opened.seek(0) == 0 and opened.read(10) == bytes(10)
+    opened = decrypted(io.BytesIO(cut), "x", lambda: [KEY])[0]
+    opened.seek(2 * agefiles.CHUNK)  # just the end, counted from the start
+    with pytest.raises(SealiftError) as caught:
+        opened.read(1)
+    assert caught.value.id == "truncated"
+    with pytest.raises(SealiftError) as caught:
+        read(file.bytes([bytes(16)]))  # nothing, and no proof of it
+    assert caught.value.id == "age-chunk"
 
 
 @given(st.binary(min_size=32, max_size=32))
@@ -248,6 +256,9 @@ def test_says_what_is_wrong_with_a_file_and_which() -> None:
         file.bytes([bytes(len(full[0])), full[1]]): f"the-file is damaged: bytes {head} to {head + 65551}",
         file.bytes([full[0], file.chunk(1, b"", last=True)]): f"the-file is damaged: bytes {head + 65552} to the end",
         file.bytes([full[0]]): f"the-file ends too early, after {head + 65552} bytes",
+        file.bytes(
+            file.chunks(bytes(2 * agefiles.CHUNK + 1))[:2]
+        ): f"the-file ends too early, after {head + 131104} bytes",
         file.bytes([last[:15]]): f"the-file ends too early, after {head + 15} bytes",
         file.header(): f"the-file ends too early, after {head} bytes",
         AgeFile(MediaKey.generate()).bytes(
@@ -270,8 +281,9 @@ def test_what_is_not_encrypted_stays_what_it_is() -> None:
     for data in (b"", b"age-encryption.org", b"\x28\xb5\x2f\xfd", b" age-encryption.org/v1\n"):
         file = io.BytesIO(data)
         assert decrypted(file, "x") == (file, False) and file.tell() == 0 and not is_encrypted(data)
-    with pytest.raises(SealiftError, match="of another version than v1"):
-        decrypted(io.BytesIO(b"age-encryption.org/v2\n---\n"), "x")
+    for version, why in (("v2", "of another version than v1"), ("v1", "not spelled as age spells it")):
+        with pytest.raises(SealiftError, match=why):
+            decrypted(io.BytesIO(b"age-encryption.org/%s\n---\n" % version.encode()), "x")
 
 
 def test_closes_what_it_was_given() -> None:
@@ -299,6 +311,8 @@ def test_reads_one_chunk_at_a_time_and_each_once() -> None:
             self.taken += len(data)
             return data
 
+    plain = Counted(bytes(1000))
+    assert decrypted(plain, "x") == (plain, False) and plain.taken <= 100
     file = Counted(SEEKED[0])
     raw = DecryptedFile(file, "x", lambda: [KEY])
     before, buffer = file.taken, bytearray(100)
