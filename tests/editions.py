@@ -99,6 +99,7 @@ def edition(
     *,
     keys: tuple[Key, ...] = (RELEASE,),
     edge: Mapping[str, str] | None = None,
+    requires: Mapping[str, str] | None = None,
 ) -> Forge:
     """A signed, whole release of the product ``p`` with these layers; ``files`` are (role, mode, data) by path.
 
@@ -140,6 +141,7 @@ def edition(
     first = min(images)
     for service in value["services"].values():
         service["image"] = first
+    value["requires"] = {**value["requires"], **(requires or {})}
     value.update(version=version, images=listed, edge={"haproxy": None, "registry": None, **(edge or {})})
     value["files"] = [
         {"path": path, "role": role, "size": len(data), "digest": str(Digest.of(data)), "mode": mode}

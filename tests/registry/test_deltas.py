@@ -1,19 +1,17 @@
-"""A delta comes into a real registry that holds what it builds on; cut off anywhere, the next run goes on."""
+"""A delta comes into a real registry that holds what it builds on; test_delta_faults.py strikes it everywhere."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from bundler.delta.holdings import Holdings
+from bundler.media.encrypt import Cover
 from bundler.media.pack import pack
+from installer.bundle.age import MediaKey
+from installer.bundle.encrypted import Unlock
 from installer.bundle.packing import Patch
 from installer.deltas import Ground
 from installer.errors import SealiftError
@@ -34,15 +32,6 @@ SHARED = editions.layer(editions.tree(21, files=8))
 BASE = editions.tree(20)
 OLD, NEW = editions.zlib_gzip(editions.layer(BASE)), editions.zlib_gzip(editions.layer(editions.upgraded(BASE, 22)))
 
-LOAD = """\
-import sys
-from pathlib import Path
-from tests.registry.test_deltas import bring
-from installer.registry.address import RegistryAddress
-from installer.registry.client import RegistryClient
-bring(Path(sys.argv[1]), RegistryClient.at(RegistryAddress.parse(sys.argv[2])), Path(sys.argv[3]))
-"""
-
 
 @pytest.fixture(scope="module")
 def kits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
@@ -62,13 +51,13 @@ def scratch(tmp_path: Path) -> Path:
     return folder
 
 
-def media_of(bundle: Path) -> Media:
-    return open_media(bundle, RELEASE.policy)
+def media_of(bundle: Path, unlock: Unlock | None = None) -> Media:
+    return open_media(bundle, RELEASE.policy, unlock=unlock)
 
 
-def bring(bundle: Path, client: RegistryClient, scratch: Path) -> list[str]:
+def bring(bundle: Path, client: RegistryClient, scratch: Path, unlock: Unlock | None = None) -> list[str]:
     """Load as an upgrade does; what was warned of."""
-    media, said = media_of(bundle), list[str]()
+    media, said = media_of(bundle, unlock), list[str]()
     ground = Ground.of(media, client, scratch)
 
     def read(sink: RegistrySink, again: bool) -> None:
@@ -137,17 +126,15 @@ def test_wrong_bytes_out_of_a_patch_never_become_a_blob(
     assert editions.sha256(NEW) in missing_blobs(registry.client(), media_of(delta).release)
 
 
-@pytest.mark.parametrize("after", [0.7, 1.1])
-def test_killed_while_it_applies_the_next_run_converges(
-    kits: tuple[Path, Path], registry: Distribution, scratch: Path, after: float
+def test_an_encrypted_delta_is_rebuilt_all_the_same(
+    kits: tuple[Path, Path], registry: Distribution, scratch: Path, tmp_path: Path
 ) -> None:
     old, delta = kits
+    key = MediaKey.generate()
+    whole = delta.parents[2] / "new"
+    sealed = pack(whole, tmp_path, 3000, Talk(quiet=True), [Holdings.of_bundle(old)], Cover([key.recipient]))
+    assert sealed.delta is not None and sealed.delta.patches and sealed.parts > 1
     bring(old, registry.client(), scratch)
-    words = [sys.executable, "-c", LOAD, str(delta), registry.address.url, str(scratch)]
-    child = subprocess.Popen(words, env=os.environ | {"PYTHONPATH": str(Path.cwd())}, stderr=subprocess.DEVNULL)
-    time.sleep(after)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-    assert list(scratch.iterdir()) == [], "the unpacked old layer has no name to leave behind"
-    bring(delta, registry.client(), scratch)
+    assert bring(sealed.kit, registry.client(), scratch, lambda: [key]) == []
     assert missing_blobs(registry.client(), media_of(delta).release) == set()
+    assert list(scratch.iterdir()) == []

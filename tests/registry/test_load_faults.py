@@ -18,32 +18,13 @@ from installer.registry.client import RegistryClient
 from installer.registry.fill import fill_registry
 from installer.registry.images import keep_tag
 from installer.registry.load import missing_blobs
-from installer.registry.patience import Patience
 
 from .cargo import MIB, Cargo, Picture, layer
 from .conftest import QUICK, Distribution, Start
-from .doubtful import Fault, Proxy, serving
+from .doubtful import serving
+from .failing import HASTY, FailsAt
 
 pytestmark = pytest.mark.e2e
-
-HASTY = Patience(connect=2, answer=10, storing=30, retries=1, pause=0.01, longest_pause=1)
-
-
-class FailsAt(Proxy):
-    """Answers 500, as Distribution does when its disk is full, to the ``number``-th change: once or from then on."""
-
-    number, sticky, changes = 0, False, 0
-
-    def fault(self, method: str, path: str) -> Fault | None:
-        if method in ("GET", "HEAD"):
-            return None
-        with self.lock:
-            self.changes += 1
-            struck = self.changes >= self.number if self.sticky else self.changes == self.number
-        return Fault(method, path, "500") if struck and self.number else None
-
-    def client(self, repository: str) -> RegistryClient:
-        return RegistryClient.at(RegistryAddress.parse(f"{self.url}/{repository}"), patience=HASTY)
 
 
 def cargo() -> Cargo:
@@ -75,7 +56,7 @@ def test_load_that_fails_at_any_change_of_the_registry_is_finished_by_the_next(
         assert changes >= 9
         for number in range(1, changes + 1):
             client = proxy.client(f"n-{number}")
-            proxy.changes, proxy.number, proxy.sticky = 0, number, sticky
+            proxy.strike(number, sticky=sticky)
             try:
                 fill(freight, client)
             except SealiftError as error:
@@ -83,7 +64,8 @@ def test_load_that_fails_at_any_change_of_the_registry_is_finished_by_the_next(
                 what_is_tagged_is_whole(freight, client)
             else:
                 assert not sticky, f"change {number} failed, and nobody noticed"
-            proxy.number = 0
+            assert proxy.was_hit
+            proxy.strike(0)
             fill(freight, client)
             assert missing_blobs(client, freight.release) == set(), number
 

@@ -2,12 +2,14 @@
 
 Files that Python opens for writing get a raw file whose every ``write(2)`` counts, behind a buffer so small that there
 are many; so do creating, renaming, syncing,
-making folders, copying in the kernel and removing. No part of the product is replaced.
+making folders, copying in the kernel and removing; on wish also every piece that is sent to a server. No part of the
+product is replaced.
 """
 
 from __future__ import annotations
 
 import builtins
+import http.client
 import io
 import os
 import signal
@@ -21,6 +23,8 @@ MAKES: Final = ("rename", "fsync", "mkdir", "sendfile", "ftruncate")
 """Calls of ``os`` that fail when a disk is full or broken."""
 REMOVES: Final = ("unlink", "rmdir")
 """Calls that change the disk and need no room."""
+_SPARED: Final = (*REMOVES, "send")
+"""A full disk does not make these fail; a kill can come there."""
 
 
 @dataclass
@@ -31,6 +35,8 @@ class Faults:
     error: int | None = None
     """What it fails with; None kills the process."""
     sticky: bool = False
+    sends: bool = False
+    """Whether pieces that are sent count too."""
     count: int = 0
     calls: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -43,7 +49,7 @@ class Faults:
             hit = self.at and (self.count == self.at or (self.sticky and self.count > self.at))
         if hit and self.error is None:
             os.kill(os.getpid(), signal.SIGKILL)
-        if hit and self.error is not None and name not in REMOVES:
+        if hit and self.error is not None and name not in _SPARED:
             raise OSError(self.error, os.strerror(self.error))
 
 
@@ -58,49 +64,95 @@ class _Raw(io.FileIO):
 @contextmanager
 def injected(faults: Faults) -> Iterator[Faults]:
     """While the block runs, every such call of this process counts."""
-    real_open, real = io.open, {name: getattr(os, name) for name in (*MAKES, *REMOVES, "open")}
+    real = [(io, "open"), (builtins, "open"), (http.client.HTTPConnection, "send")]
+    real += [(os, name) for name in ("open", *MAKES, *REMOVES)]
+    kept = [(owner, name, getattr(owner, name)) for owner, name in real]
+    io.open = builtins.open = _opening(faults, io.open)
+    os.open = _creating(faults, os.open)
+    for name in (*MAKES, *REMOVES):
+        setattr(os, name, _counting(faults, name, getattr(os, name)))
+    if faults.sends:
+        send = _counting(faults, "send", http.client.HTTPConnection.send)
+        http.client.HTTPConnection.send = send  # type: ignore[method-assign]
+    try:
+        yield faults
+    finally:
+        for owner, name, function in kept:
+            setattr(owner, name, function)
 
+
+def _opening(faults: Faults, real: Callable[..., Any]) -> Callable[..., Any]:
     def opened(file: Any, mode: str = "r", buffering: int = -1, *more: Any, **options: Any) -> Any:
         if "b" not in mode or not set(mode) & set("wxa+"):
-            return real_open(file, mode, buffering, *more, **options)
-        if not isinstance(file, int):
+            return real(file, mode, buffering, *more, **options)
+        opener = options.get("opener")  # which counts what it does
+        if not isinstance(file, int) and opener is None:
             faults.step("create")
-        raw = _Raw(file, mode.replace("b", ""))
+        raw = _Raw(file, mode.replace("b", ""), opener=opener)
         raw.faults = faults
         return (
             io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw, 256)
         )  # so that a small build writes often
 
+    return opened
+
+
+def _creating(faults: Faults, real: Callable[..., int]) -> Callable[..., int]:
     def creating(path: Any, flags: int, *more: Any, **options: Any) -> int:
         if flags & os.O_CREAT:
             faults.step("create")
-        return int(real["open"](path, flags, *more, **options))
+        elif flags & os.O_TMPFILE == os.O_TMPFILE:
+            faults.step("nameless")
+        return real(path, flags, *more, **options)
 
-    def counting(name: str) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            faults.step(name)
-            return real[name](*arguments, **options)
-
-        return call
-
-    io.open = builtins.open = opened
-    os.open = creating
-    for name in (*MAKES, *REMOVES):
-        setattr(os, name, counting(name))
-    try:
-        yield faults
-    finally:
-        io.open = builtins.open = real_open
-        for name, function in real.items():
-            setattr(os, name, function)
+    return creating
 
 
-def killed_at(number: int, run: Callable[[], object]) -> bool:
+def _counting(faults: Faults, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*arguments: Any, **options: Any) -> Any:
+        faults.step(name)
+        return real(*arguments, **options)
+
+    return call
+
+
+def strikes(
+    begin: Callable[[], object],
+    run: Callable[[], object],
+    error: int | None,
+    *,
+    sticky: bool = False,
+    sends: bool = False,
+) -> Iterator[str]:
+    """Run again and again, each time from :func:`begin`, struck at the first call, the second one, and so on to the
+    last. Yields after each strike what kind of call it was; the points are counted in a run that nothing strikes.
+
+    ``error`` None kills a process of its own there. What else than the error is raised comes through.
+    """
+    begin()
+    with injected(Faults(sends=sends)) as counted:
+        run()
+    assert counted.calls
+    for number, call in enumerate(counted.calls, 1):
+        begin()
+        if error is None:
+            assert killed_at(number, run, sends=sends), (number, call)
+        else:
+            with injected(Faults(number, error, sticky, sends=sends)) as faults:
+                try:
+                    run()
+                except OSError as caught:
+                    assert caught.errno == error, (number, call)
+            assert faults.count >= number, (number, call)
+        yield call
+
+
+def killed_at(number: int, run: Callable[[], object], *, sends: bool = False) -> bool:
     """Run in a process of its own that is killed at that call; whether it got there."""
     child = os.fork()
     if child == 0:
         try:
-            with injected(Faults(at=number)):
+            with injected(Faults(at=number, sends=sends)):
                 run()
         except BaseException:
             os._exit(1)

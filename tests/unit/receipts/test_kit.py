@@ -1,12 +1,10 @@
-"""``bundle kit``: what it puts on the medium, what it refuses, and what a kill or a full disk leaves of it."""
+"""``bundle kit``: what it puts on the medium, and what it refuses; test_kit_faults.py strikes it everywhere."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import shutil
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,6 @@ from installer.bundle.pathnote import PathNote
 from installer.bundle.release import Descriptor, File, Release
 from installer.errors import SealiftError
 from installer.trust.sitekey import site_fingerprint
-from tests.unit.bundler.faults import Faults, injected, killed_at
 from tests.unit.receipts.forge import sealed
 from tests.unit.receipts.house import QUIET, House
 
@@ -186,29 +183,6 @@ def test_passes_over_what_is_no_bundle(house: House, tmp_path: Path) -> None:
     said: list[str] = []
     stock = Stock.read(tmp_path, said.append)
     assert [one.release.version for one in stock.releases] == ["2.1.0"] and len(said) == 1 and "x.bundle" in said[0]
-
-
-@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, None])
-def test_whatever_fails_a_medium_is_whole_or_not_there(house: House, error: int | None) -> None:
-    right = files(make(house).kit)
-    out = house.folder / "media"
-    kit = out / "board-v2.1.0-for-hall"
-    shutil.rmtree(out)
-    with injected(Faults()) as counted:
-        make(house)
-    for number in range(1, counted.count + 1, 11 if error else 13):
-        if number % 2:
-            shutil.rmtree(out, ignore_errors=True)
-        if error is None:
-            killed_at(number, lambda: make(house))
-        else:
-            with injected(Faults(number, error)), suppress(OSError, SealiftError):
-                make(house)
-        if kit.exists():
-            assert files(kit) == right, counted.calls[number - 1]
-        make(house)
-        assert files(kit) == right
-        assert [path.name for path in out.iterdir()] == [kit.name]
 
 
 # The command line
