@@ -64,8 +64,10 @@ def test_puts_what_the_manifest_names_where_it_says(releases: tuple[str, ...], r
     for entry in [*manifest["images"].values(), *manifest["edge"].values()]:
         kind, _, where = entry["from"].partition(":")
         assert kind == "docker-daemon" or (folder / where / "oci-layout").exists(), where
+    clients = [folder / f"dist/{version}/linux-amd64/chatctl" for version in releases]
+    assert len({client.read_bytes() for client in clients}) == 1, "a hotfix would bring the client again"
+    assert all(client.stat().st_mode & 0o111 for client in clients)
     for version in releases:
-        assert (folder / f"dist/{version}/linux-amd64/chatctl").stat().st_mode & 0o111
         assert f"## [{version}] - " in (folder / manifest["changelog"]).read_text()
     assert all((folder / tool["path"]).exists() for tool in manifest["tools"])
     assert all((folder / path).exists() for path in [*manifest["docs"], *manifest["templates"]])
