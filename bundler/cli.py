@@ -56,7 +56,7 @@ PlatformOption = Annotated[str | None, typer.Option("--platform", metavar="OS/AR
 
 def main(argv: list[str] | None = None) -> int:
     """Run ``bundle`` and return its exit code; the console script hands it to ``sys.exit``."""
-    return run_cli(app, argv, program="bundle")
+    return run_cli(app, argv, program="bundle", last=argv is None)
 
 
 def _version(value: bool) -> None:

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
     os.umask(os.umask(0o077) | 0o022)  # nothing that we make is for everybody to write to
     arguments = list(sys.argv[1:] if argv is None else argv)
-    return run_cli(app, _with_verb(arguments), program=_program_name(), anywhere=_ANYWHERE)
+    return run_cli(app, _with_verb(arguments), program=_program_name(), anywhere=_ANYWHERE, last=argv is None)
 
 
 def _program_name() -> str:

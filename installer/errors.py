@@ -362,6 +362,10 @@ _USUAL_HINT: Final = {
 """What to do about bytes that are not as they must be, where nothing more exact can be said."""
 
 
+class Interrupted(BaseException):
+    """A signal stopped a run in its middle. Its text says what serves meanwhile."""
+
+
 class SealiftError(Exception):
     """A refusal or failure that a person can act on.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Protocol, TextIO
 
+from installer.streams import tell
 from installer.words import size, span
 
 INTERVAL: Final = 5.0
@@ -56,7 +58,7 @@ class PlainMeter:
         passed = self._clock() - self._start
         if complete and passed >= WORTH_TELLING:
             rate = size(self._done / passed)
-            print(f"{self._label}: {size(self._done)} in {span(passed)}, {rate}/s", file=self._err, flush=True)
+            tell(self._err, f"{self._label}: {size(self._done)} in {span(passed)}, {rate}/s")
 
     def show(self, now: float) -> None:
         """Say how far it is."""
@@ -67,7 +69,7 @@ class PlainMeter:
             share = min(100, 100 * self._done // self._total)
             done = f"{size(self._done)} of {size(self._total)} ({share} %)"
             line = f"{self._label}: {done}, {size(rate)}/s, {left} left"
-        print(line, file=self._err, flush=True)
+        tell(self._err, line)
 
 
 class BarMeter(PlainMeter):
@@ -104,5 +106,6 @@ class BarMeter(PlainMeter):
         """The bar shows it already."""
 
     def close(self, *, complete: bool) -> None:
-        self._bar.stop()
+        with suppress(OSError):  # a terminal that went away
+            self._bar.stop()
         super().close(complete=complete)

@@ -23,8 +23,9 @@ from typing import Final, NoReturn, TextIO
 
 import typer
 
-from installer.errors import SealiftError
+from installer.errors import Interrupted, SealiftError
 from installer.meter import BarMeter, Meter, PlainMeter, QuietMeter
+from installer.streams import tell
 from installer.words import clean, size, span
 
 __all__ = ["Meter", "Table", "Talk", "clean", "run_cli", "size", "span"]
@@ -38,6 +39,7 @@ _ERRNO: Final = {
     errno.ENAMETOOLONG: ("bad-option", "name a shorter path"),
     errno.EIO: ("media-unreadable", "read it from another copy or port"),
 }
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Talk:
     out: TextIO = field(default_factory=lambda: sys.stdout)
     err: TextIO = field(default_factory=lambda: sys.stderr)
     _object: dict[str, object] | None = None
+    _unwritten: OSError | None = None
 
     @property
     def colourful(self) -> bool:
@@ -76,7 +79,7 @@ class Talk:
     def say(self, line: str) -> None:
         """One line of talk, unless ``--quiet``."""
         if not self.quiet:
-            print(clean(line), file=self.err, flush=True)
+            tell(self.err, clean(line))
 
     def warn(self, line: str) -> None:
         """Something that is not right but does not stop us, unless ``--quiet``."""
@@ -88,25 +91,24 @@ class Talk:
         if self.json:
             return
         if isinstance(text, str):
-            print("\n".join(clean(line) for line in text.splitlines()), file=self.out, flush=True)
+            self._write("\n".join(clean(line) for line in text.splitlines()))
         else:
             self._show(text)
 
     def fail(self, error: SealiftError) -> None:
         """The failure: ``error:`` and ``hint:`` on stderr, even with ``--quiet``; its details before the hint."""
-        print(f"error: {clean(error.message)}", file=self.err)
-        for line in error.details:
-            print(f"  {clean(line)}", file=self.err)
-        if error.hint:
-            print(f"hint: {clean(error.hint)}", file=self.err)
-        self.err.flush()
+        lines = [f"error: {clean(error.message)}", *(f"  {clean(line)}" for line in error.details)]
+        tell(self.err, "\n".join([*lines, *([f"hint: {clean(error.hint)}"] if error.hint else [])]))
         self._object = (self._object or {}) | {"error": error.as_json()}
 
-    def close(self) -> None:
-        """Write the one JSON object, if that is what was asked for."""
+    def close(self) -> OSError | None:
+        """Write the one JSON object, if that is what was asked for. Returns what kept the result from being written.
+
+        A reader that left is none: there is nobody to miss it.
+        """
         if self.json:
-            self.out.write(json.dumps(self._object or {}) + "\n")
-            self.out.flush()
+            self._write(json.dumps(self._object or {}))
+        return self._unwritten
 
     @contextmanager
     def progress(self, label: str, total_bytes: int | None) -> Iterator[Meter]:
@@ -150,7 +152,7 @@ class Talk:
 
     def _show(self, table: Table) -> None:
         if not (self.out.isatty() and self.colourful):
-            print(table.plain(), file=self.out, flush=True)
+            self._write(table.plain())
             return
         # Imported here: it costs a tenth of a second, and only terminals need it.
         from rich.console import Console
@@ -162,7 +164,16 @@ class Talk:
             shown.add_column(header, overflow="fold")  # a digest that is cut is none
         for row in table.rows:
             shown.add_row(*(Text(clean(cell)) for cell in row))
-        Console(file=self.out).print(shown)
+        console = Console(file=self.out)
+        with console.capture() as drawn:
+            console.print(shown)
+        self._write(drawn.get().removesuffix("\n"))
+
+    def _write(self, text: str) -> None:
+        """To standard output."""
+        error = tell(self.out, text)
+        if error is not None and not isinstance(error, BrokenPipeError):
+            self._unwritten = error
 
 
 def run_cli(
@@ -171,22 +182,28 @@ def run_cli(
     *,
     program: str,
     anywhere: Collection[str] = (),
+    last: bool = False,
 ) -> int:
     """Run a ``typer`` application and return its exit code; the one place where exceptions become codes.
 
     ``--json`` and ``--quiet`` are understood before and after the verb and become :class:`Talk`. ``anywhere`` names
     further options with a value (such as ``--site``) that the application declares before its verbs and that may
-    also stand behind them. SIGTERM counts as an interrupt.
+    also stand behind them. SIGTERM, and SIGHUP where nobody has it ignored, count as an interrupt.
+    ``last``: the process ends with it, and no second signal may change the exit code any more.
     """
     switches, arguments = _hoist(list(sys.argv[1:] if argv is None else argv), anywhere)
     talk = Talk(json="--json" in switches, quiet="--quiet" in switches)
-    with _terminable():
-        code = _guarded(app, arguments, program, talk)
-    try:
-        talk.close()
-    except BrokenPipeError:  # the reader left: nobody to tell
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - lives until the process ends
-    return code
+    with _terminable(last):
+        return _closed(talk, _guarded(app, arguments, program, talk))
+
+
+def _closed(talk: Talk, code: int) -> int:
+    """The exit code, once the result is written."""
+    unwritten = talk.close()
+    if unwritten is None or code:
+        return code
+    what = "what was asked for is done, but its result could not be written"
+    return _failed(talk, SealiftError("disk-full", f"{what}: {_reason(unwritten)}", hint="write it to another place"))
 
 
 def _hoist(argv: list[str], anywhere: Collection[str]) -> tuple[set[str], list[str]]:
@@ -221,7 +238,12 @@ def _guarded(app: Callable[..., object], arguments: list[str], program: str, tal
             )
         hint = f"{program} --help lists what there is"
         return _failed(talk, SealiftError("bad-option", _first_small(error.format_message()), hint=hint))
+    except Interrupted as error:
+        _be_deaf()
+        hint = "run it again: it goes on, or takes back what was begun; sealift status shows where it is"
+        return _failed(talk, SealiftError("interrupted", str(error), hint=hint))
     except (KeyboardInterrupt, typer.Abort):
+        _be_deaf()
         code = 130
     except SystemExit as leaving:
         code = leaving.code
@@ -246,7 +268,16 @@ def _from_os(error: OSError) -> SealiftError:
     if known is None:
         return _bug(error)
     where = f": {error.filename}" if error.filename else ""
-    return SealiftError(known[0], f"{(error.strerror or str(error)).lower()}{where}", hint=known[1])
+    return SealiftError(known[0], f"{_noted(error)}{_reason(error)}{where}", hint=known[1])
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+def _noted(error: BaseException) -> str:
+    """What was noted about an error on its way, such as what serves meanwhile."""
+    return "".join(f"{note}: " for note in getattr(error, "__notes__", ()))
 
 
 def _bug(error: Exception) -> SealiftError:
@@ -257,10 +288,10 @@ def _bug(error: Exception) -> SealiftError:
             file.write("".join(traceback.format_exception(error)))
     except OSError as full:
         place = traceback.extract_tb(error.__traceback__)[-1]
-        what = f"a bug: {type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
+        what = f"{_noted(error)}a bug: {type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
         hint = f"its traceback cannot be written ({full.strerror}): run it again with TMPDIR in a folder with space"
         return SealiftError("internal", what, hint=hint)
-    what = f"a bug: {type(error).__name__}, its traceback is in {path}"
+    what = f"{_noted(error)}a bug: {type(error).__name__}, its traceback is in {path}"
     return SealiftError(
         "internal", what, hint="please report it with that file; read it first, it may name files of yours"
     )
@@ -271,16 +302,27 @@ def _first_small(text: str) -> str:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends the block like Ctrl-C does."""
+def _terminable(last: bool) -> Iterator[None]:
+    """SIGTERM, and SIGHUP of a terminal that went away, end the block like Ctrl-C does; not under ``nohup``."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    before = {number: signal.getsignal(number) for number in _ENDING}
+    for number, handler in before.items():
+        if number != signal.SIGINT and handler is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if last else handler)
+
+
+def _be_deaf() -> None:
+    """Who presses Ctrl-C again and again is told once what serves, and never sees a traceback."""
+    if threading.current_thread() is threading.main_thread():
+        for number in _ENDING:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:

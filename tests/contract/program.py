@@ -97,10 +97,10 @@ def _look_after(verb: str, rest: Sequence[str], state_dir: Path, site: Path, obj
             raise SystemExit(2)
 
 
-def main(words: Sequence[str]) -> int:
+def main(words: Sequence[str], *, last: bool = False) -> int:
     """Run one verb to its exit code."""
-    return run_cli(app, list(words), program="sealift")
+    return run_cli(app, list(words), program="sealift", last=last)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], last=True))
