@@ -15,17 +15,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
-from installer.errors import ExitCode, SealiftError
+from installer.errors import ExitCode, Interrupted, SealiftError
 from installer.plan.actions import Action
 from installer.plan.checks import Check
-from installer.plan.plan import SHIFT, Plan, Step
+from installer.plan.plan import Plan, Step
 from installer.state.journal import Journal, JournalUnwritableError, Run
+from installer.state.state import ReleaseRef
 
 Perform = Callable[[Action | Check], None]
 Say = Callable[[str], None]
 PATIENCE: Sequence[float] = (2.0, 5.0, 10.0, 20.0)
 """Seconds between tries to take a step back: an engine that restarts has everything up again by then."""
+_MORNING: Final = "nothing has to be done before morning"
+_SOON: Final = "somebody must look at this soon"
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Executor:
                 self._forward(watch, plan, plan.to_do(run.done))
             else:
                 self._say(f"taking back what was interrupted: {plan.headline}")
-                self._back(watch, plan, run.undone, run.failed or "a run that was cut off")
+                self._back(watch, plan, run.failed or "a run that was cut off")
         return Recovered(plan, onward)
 
     def _forward(self, watch: _Watch, plan: Plan, steps: Sequence[Step]) -> None:
@@ -76,7 +80,7 @@ class Executor:
                 error = refused_by_disk(raised)
                 if plan.one_way:
                     self._journal.write(watch.run, "stopped", step.name, f"{step.name}: {error}")
-                    raise error from raised
+                    raise _saying(watch.may_serve, step, error) from raised
                 raise self._failed(watch, plan, step, error) from raised
             self._journal.write(watch.run, "step-done", step.name)
         self._journal.write(watch.run, "end", detail="done")
@@ -85,21 +89,20 @@ class Executor:
         """Take everything back; the error that the whole run ends with."""
         self._journal.write(watch.run, "failed", step.name, f"{step.name}: {error}")
         self._say(f"{step.name} failed: {error}")
-        self._back(watch, plan, (), f"{step.name}: {error}", error.details)
-        return error if step.prepares else rolled_back(plan, step, error)
+        self._back(watch, plan, f"{step.name}: {error}", error.details)
+        return _saying((plan.old,), step, error) if step.prepares else rolled_back(plan, step, error)
 
-    def _back(self, watch: _Watch, plan: Plan, undone: Sequence[str], why: str, details: tuple[str, ...] = ()) -> None:
+    def _back(self, watch: _Watch, plan: Plan, why: str, details: tuple[str, ...] = ()) -> None:
         """Take back what was begun. Raises ``operator-needed`` (11) where that fails too."""
         watch.backwards = True
-        for step in plan.to_undo(watch.begun, undone):
+        for step in plan.to_undo(watch.begun, watch.undone):
             self._say(f"taking back: {step.name}")
             try:
                 self._take_back(step)
             except (SealiftError, OSError) as undoing:
                 self._journal.write(watch.run, "end", detail="operator-needed")
-                left = [one.name for one in plan.to_undo(watch.begun, undone)]
-                raise _operator_needed(plan, step, why, refused_by_disk(undoing), details, left) from undoing
-            undone = (*undone, step.name)
+                raise _operator_needed(watch, step, why, refused_by_disk(undoing), details) from undoing
+            watch.undone = (*watch.undone, step.name)
             self._journal.write(watch.run, "undo-done", step.name)
         self._journal.write(watch.run, "end", detail="rolled-back")
 
@@ -123,34 +126,42 @@ class Executor:
 class _Watch:
     """Where a run is, so that its last words can say what serves."""
 
+    plan: Plan
     run: str
     begun: tuple[str, ...]
     backwards: bool = False
+    undone: tuple[str, ...] = ()
+
+    @property
+    def may_serve(self) -> tuple[ReleaseRef | None, ...]:
+        left = [name for name in self.begun if name not in self.undone]
+        return self.plan.may_serve(left, backwards=self.backwards)
+
+    @property
+    def where(self) -> str:
+        """What stopped where."""
+        plan = self.plan
+        what = plan.headline if plan.new is None or plan.new == plan.old else f"{plan.kind} of {plan.version}"
+        return f"{what} stopped at {self.begun[-1]}" if self.begun else f"{what} was not begun"
 
 
 @contextmanager
 def _saying_what_serves(plan: Plan, run: Run) -> Iterator[_Watch]:
-    """A run whose journal can't be written stops where it is: who reads of it must know what people get meanwhile."""
-    watch = _Watch(run.id, run.begun)
+    """A run that stops where it is: who reads of it must know what people get meanwhile."""
+    watch = _Watch(plan, run.id, run.begun, undone=run.undone)
     try:
         yield watch
     except JournalUnwritableError as error:
-        where = f"{plan.version} stopped at {watch.begun[-1]}" if watch.begun else f"{plan.version} was not begun"
-        switched = plan.may_have_switched(watch.begun)
-        if switched or any(name.startswith(SHIFT) for name in watch.begun):
-            either = watch.backwards or not switched
-            serving = f"{plan.old or 'nothing'} or {plan.new or 'nothing'}" if either else f"{plan.new}"
-            raise SealiftError(
-                "operator-needed",
-                f"{serving} is serving, and somebody must look at this soon: {where}: {error.message}",
-                hint=error.hint,
-            ) from error
-        serving = f"{plan.old} is serving" if plan.old else "nothing is serving"
-        raise SealiftError(
-            error.id,
-            f"{serving}; nothing has to be done before morning: {where}: {error.message}",
-            hint=error.hint,
-        ) from error
+        settled = watch.may_serve == (plan.old,)
+        text = f"{serving(watch.may_serve)}; {_MORNING if settled else _SOON}: {watch.where}: {error.message}"
+        raise SealiftError(error.id if settled else "operator-needed", text, hint=error.hint) from error
+    except SealiftError:
+        raise
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"{serving_still(watch.may_serve)}: {watch.where}, by a signal") from error
+    except Exception as error:  # a bug of ours: nothing was taken back
+        error.add_note(f"{serving_still(watch.may_serve)}: {watch.where}")
+        raise
 
 
 def refused_by_disk(error: SealiftError | OSError) -> SealiftError:
@@ -163,27 +174,39 @@ def refused_by_disk(error: SealiftError | OSError) -> SealiftError:
     return SealiftError("state-dir-unusable", what, hint="look at the disk of the state dir, and at its rights")
 
 
+def serving(refs: Sequence[ReleaseRef | None]) -> str:
+    """What people get: one of these, None for nothing."""
+    return f"{' or '.join(str(ref or 'nothing') for ref in refs)} is serving"
+
+
+def serving_still(refs: Sequence[ReleaseRef | None]) -> str:
+    """The same, of a run that the next one brings to its end, and whether that can wait."""
+    return f"{serving(refs)}; {_MORNING if len(refs) == 1 else _SOON}"
+
+
+def _saying(refs: Sequence[ReleaseRef | None], step: Step, error: SealiftError) -> SealiftError:
+    """The same failure; its first line says what serves too."""
+    message = f"{serving_still(refs)}: {step.name} failed: {error.message}"
+    return SealiftError(error.id, message, hint=error.hint, details=error.details)
+
+
 def rolled_back(plan: Plan, step: Step, error: SealiftError) -> SealiftError:
     """The error of an upgrade that failed and was taken back. Its first line says what serves now."""
-    serving = f"{plan.old} is serving" if plan.old else "nothing is serving, and nothing was left behind"
+    left = "" if plan.old else ", and nothing was left behind"
     return SealiftError(
         "upgrade-rolled-back",
-        f"{serving}; nothing has to be done before morning: {plan.version} failed at {step.name}: {error}",
+        f"{serving((plan.old,))}{left}; {_MORNING}: {plan.version} failed at {step.name}: {error}",
         hint=error.hint or "look at the lines above; the next run starts afresh",
         details=error.details,
     )
 
 
 def _operator_needed(
-    plan: Plan, step: Step, why: str, undoing: SealiftError, details: tuple[str, ...], left: Sequence[str]
+    watch: _Watch, step: Step, why: str, undoing: SealiftError, details: tuple[str, ...]
 ) -> SealiftError:
-    """``left``: the steps that are not taken back yet."""
-    old, new = plan.old or "nothing", plan.new or "nothing"
-    mixed = plan.may_have_switched(left) or any(name.startswith(SHIFT) for name in left)
-    serving = f"{old} or {new} is serving" if mixed else f"{old} is serving"
     return SealiftError(
         "operator-needed",
-        f"{serving}, and somebody must look at this now: {plan.version} failed ({why}), "
+        f"{serving(watch.may_serve)}, and somebody must look at this now: {watch.plan.version} failed ({why}), "
         f"and taking back {step.name} failed too: {undoing}",
         hint="mend what the last message names, then run the same command again: it takes back the rest",
         details=(*details, *undoing.details),

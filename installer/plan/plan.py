@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final, Literal
 
 from installer.bundle.release import Closed, Name
@@ -18,6 +18,8 @@ SWITCH: Final = "switch"
 """The step after which an interrupted run goes on instead of back."""
 SHIFT: Final = "shift-"
 """How the steps of a rolling upgrade begin that put new replicas behind the front door, beside the old ones."""
+_BESIDE: Final[frozenset[Kind]] = frozenset({"stage", "unstage", "confirm", "prune"})
+"""What serves goes on serving, whatever becomes of such a run."""
 
 
 class Step(Closed):
@@ -83,10 +85,19 @@ class Plan(Closed):
         """Whether a run that was cut off is brought to its end, instead of being taken back."""
         return self.one_way or (self.onward_from in begun and not failed)
 
-    def may_have_switched(self, begun: Collection[str]) -> bool:
-        """Whether people may get what it leads to by now, or nothing of it any more."""
-        switches = any(step.name == SWITCH for step in self.steps)
-        return self.one_way or (SWITCH if switches else self.onward_from) in begun
+    def may_serve(self, begun: Sequence[str], *, backwards: bool = False) -> tuple[ReleaseRef | None, ...]:
+        """Which release people may get, or one of two, once the steps ``begun`` have begun; None stands for nothing.
+
+        ``backwards``: it is being taken back, and ``begun`` are the steps that are left.
+        """
+        if self.kind in _BESIDE or not begun:
+            return (self.old,)
+        if self.kind == "remove":
+            return (self.old, None) if len({*begun}) == 1 else (None,)
+        if SWITCH not in begun and not any(name.startswith(SHIFT) for name in begun):
+            return (self.old,)
+        settled = SWITCH in begun and begun[-1] != SWITCH and not backwards
+        return (self.new,) if settled else (self.old, self.new)
 
     def to_undo(self, begun: Collection[str], undone: Collection[str]) -> list[Step]:
         """The steps to take back, last one first."""
