@@ -229,6 +229,17 @@ def show_status(
     talk.result(Table(("product", "service", "health", ""), tuple(rows), "\n".join(titles)), value)
 
 
+def _run_lines(run: Run, plan: Plan, steps: Sequence[StepRun]) -> list[tuple[str, ...]]:
+    """One run, the permit that it used, and its steps."""
+    end = (plan.by or "-", _seconds(took(run.began, run.ended)), run.outcome or "unfinished", run.failed or run.stopped)
+    lines = [(run.began[:19], plan.headline, *end)]
+    if plan.permit:
+        lines += [
+            (run.began[:19], f"  by leave of {kept_permit(plan.permit.permit)}", _names(plan.permit), "-", "", "")
+        ]
+    return [*lines, *((one.began[:19], f"  {one.step}", "", _seconds(one.seconds), one.outcome, "") for one in steps)]
+
+
 def _permit(use: UsePermit) -> dict[str, object]:
     said = use.permit.model_dump(mode="json", by_alias=True)
     return said | {"signed_by": list(use.signed_by), "kept": kept_permit(use.permit)}
@@ -261,32 +272,15 @@ def show_history(
 ) -> None:
     """One line per run, newest last, and one for each newer sealift that took over; ``long``: and one for each step."""
     plans = [(run, Plan.model_validate_json(run.intent)) for run in runs]
-    lines = [
+    lines = [(run.number, _run_lines(run, plan, steps.get(run.id, ()) if long else ())) for run, plan in plans]
+    lines += [
         (
-            run.began[:19],
-            plan.headline,
-            plan.by or "-",
-            _seconds(took(run.began, run.ended)),
-            run.outcome or "unfinished",
-            run.failed or run.stopped,
+            one.number,
+            [(one.at[:19], f"sealift {one.detail['to']} instead of {one.detail['from']}", "-", "-", "done", "")],
         )
-        for run, plan in plans
-    ]
-    lines += [
-        (run.began[:19], f"  by leave of {kept_permit(plan.permit.permit)}", _names(plan.permit), "-", "", "")
-        for run, plan in plans
-        if plan.permit
-    ]
-    lines += [
-        (one.began[:19], f"  {one.step}", "", _seconds(one.seconds), one.outcome, "")
-        for run, _ in plans
-        for one in (steps.get(run.id, ()) if long else ())
-    ]
-    lines += [
-        (one.at[:19], f"sealift {one.detail['to']} instead of {one.detail['from']}", "-", "-", "done", "")
         for one in programs
     ]
-    rows = tuple(sorted(lines, key=lambda line: line[0]))
+    rows = tuple(row for _, some in sorted(lines, key=lambda line: line[0]) for row in some)  # whatever the clock said
     value: dict[str, object] = {
         "runs": [
             {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -46,7 +46,8 @@ class Entry:
 class Run:
     """A run as its lines tell it. ``outcome`` is empty while it is unfinished.
 
-    ``failed`` is why it is taken back, ``stopped`` why one that can't be taken back came to a halt.
+    ``failed`` is why it is taken back, ``stopped`` why one that can't be taken back came to a halt. ``number`` is that
+    of its first line.
     """
 
     id: str
@@ -59,7 +60,7 @@ class Run:
     stopped: str = ""
     outcome: str = ""
     ended: str = ""
-    times: dict[str, str] = field(default_factory=dict)
+    number: int = 0
 
 
 def fold(entries: Iterable[Entry]) -> list[Run]:
@@ -69,7 +70,7 @@ def fold(entries: Iterable[Entry]) -> list[Run]:
         if entry.event == "program":
             continue
         if entry.event == "begin":
-            runs[entry.run] = Run(entry.run, entry.at, entry.detail)
+            runs[entry.run] = Run(entry.run, entry.at, entry.detail, number=entry.number)
             continue
         run = runs[entry.run]
         match entry.event:
@@ -173,10 +174,15 @@ class Journal:
         return found
 
     def check(self) -> None:
-        """Compare with what the state knows. Raises ``journal-damaged``, ``state-damaged`` (4)."""
+        """Compare with what the state knows. Raises ``journal-damaged``, ``state-damaged`` (4).
+
+        Who looks without the lock looks while both grow: an older copy may know no more lines than are read after it,
+        and lines no newer copy than is read after them.
+        """
+        before = newest(self._state_dir)
         entries = self.entries()
         copy = newest(self._state_dir)
-        known = copy.journal if copy else 0
+        known = before.journal if before else 0
         length = entries[-1].number if entries else 0
         if length < known and (entries or not self._set_aside.exists()):
             raise self._damaged(f"it ends at line {length}, and the state knows of {known} lines")

@@ -32,7 +32,8 @@ def locked(state_dir: Path, doing: str) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise SealiftError("locked", _holder(descriptor), hint="wait until it ends, then run this again") from error
+            hint = _how_to_wake(descriptor) or "wait until it ends, then run this again"
+            raise SealiftError("locked", _holder(descriptor), hint=hint) from error
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(_self(doing)).encode() + b"\n", 0)
         yield
@@ -74,9 +75,8 @@ def unlock(state_dir: Path) -> str:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise SealiftError(
-                "locked", _holder(descriptor), hint="it lives, so its lock is not broken: wait, or end that process"
-            ) from error
+            hint = _how_to_wake(descriptor) or "it lives, so its lock is not broken: wait, or end that process"
+            raise SealiftError("locked", _holder(descriptor), hint=hint) from error
         left = os.pread(descriptor, 4096, 0)
         note = _holder(descriptor) if left else ""
         os.ftruncate(descriptor, 0)
@@ -113,3 +113,15 @@ def _holder(descriptor: int) -> str:
         )
     except (ValueError, KeyError, TypeError):
         return "another run holds the lock and has not said yet who it is"
+
+
+def _how_to_wake(descriptor: int) -> str:
+    """What to do about a holder that is asleep, as Ctrl-Z leaves it: nobody would ever see its end. Else empty."""
+    try:
+        pid = int(json.loads(os.pread(descriptor, 4096, 0))["pid"])
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return ""
+    if state not in ("T", "t"):
+        return ""
+    return f"it was stopped (Ctrl-Z), and what serves goes on serving: fg there, or kill -CONT {pid}, lets it go on"

@@ -56,7 +56,7 @@ def replica_state(replica: Replica, now: float) -> State:
         return "crash-loop"
     if replica.status != "running":
         return "starting" if replica.status == "created" and not replica.error else "exited"
-    if replica.restarts and now - replica.started_at < _SETTLED:
+    if replica.restarts and abs(now - replica.started_at) < _SETTLED:  # a start in the future: the clock was put back
         return "crash-loop"
     if replica.health in ("starting", "unhealthy"):
         return "starting" if replica.health == "starting" else "unhealthy"

@@ -94,6 +94,8 @@ def failure(
         ({"status": "restarting"}, "crash-loop"),
         ({"restarts": 2, "started_at": NOW - 1}, "crash-loop"),
         ({"restarts": 2, "started_at": NOW - 3600}, "healthy"),
+        ({"restarts": 2, "started_at": NOW + 1}, "crash-loop"),
+        ({"restarts": 2, "started_at": NOW + 86400}, "healthy"),  # the clock was put back a day
         ({"status": "exited", "finishes": True}, "completed"),
         ({"status": "exited", "finishes": True, "exit_code": 1}, "exited"),
     ],

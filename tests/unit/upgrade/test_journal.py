@@ -99,3 +99,22 @@ def test_a_lock_whose_holder_is_gone_needs_nothing(tmp_path: Path) -> None:
         pass
     with locked(tmp_path, "rollback"):
         pass
+
+
+def test_who_looks_while_a_run_writes_is_never_told_of_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`status` holds no lock: between its looks at journal and state both grow."""
+    writer, reader = written(tmp_path), Journal(tmp_path)
+    save_state(tmp_path, state("first"))
+    entries = Journal.entries
+
+    def read(journal: Journal) -> object:
+        found = entries(journal)
+        if journal is reader:
+            for _ in range(2):
+                writer.write("r1", "step-begin", "commit")
+                save_state(tmp_path, state("second"))
+                writer.write("r1", "step-done", "commit")
+        return found
+
+    monkeypatch.setattr(Journal, "entries", read)
+    reader.check()

@@ -85,3 +85,18 @@ def test_unlock_has_nothing_to_break_where_the_holder_is_dead_and_says_who_it_wa
         said = unlock(tmp_path)
         assert "dead" in said and str(process.pid) in said and "install board 1.0.0" in said
     assert unlock(tmp_path) == "nobody holds the lock"
+
+
+def test_a_holder_that_ctrl_z_put_to_sleep_is_said_to_sleep_and_how_it_wakes(tmp_path: Path) -> None:
+    with holder(tmp_path) as process:
+        process.send_signal(signal.SIGSTOP)
+        assert os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT) is not None
+        for attempt in (lambda: locked(tmp_path, "rollback").__enter__(), lambda: unlock(tmp_path)):
+            with pytest.raises(SealiftError) as caught:
+                attempt()
+            assert caught.value.id == "locked" and f"kill -CONT {process.pid}" in caught.value.hint
+        process.send_signal(signal.SIGCONT)
+        assert os.waitid(os.P_PID, process.pid, os.WCONTINUED | os.WNOWAIT) is not None
+        with pytest.raises(SealiftError) as caught:
+            unlock(tmp_path)
+        assert "CONT" not in caught.value.hint
