@@ -39,10 +39,11 @@ def main() -> int:
         demo.build(stage, "2.2.0")
         _build_with_newer_door(stage, "2.1.1")
         _blue_green(stage)
-        _way(stage, "rollback", "sealift rollback", "2.0.0")
-        _way(stage, "rolling", "sealift install stick/lan-chat-v2.1.0 --strategy rolling --yes", "2.1.0", moved=True)
-        _way(stage, "failed upgrade", "sealift install stick/lan-chat-v2.2.0 --yes", "2.1.0", expect=10)
-        _way(stage, "newer front door", "sealift install stick/lan-chat-v2.1.1 --yes", "2.1.1")
+        _way(stage, "rollback", "sealift rollback", "2.0.0", until="drain")
+        rolling = "sealift install stick/lan-chat-v2.1.0 --strategy rolling --yes"
+        _way(stage, "rolling", rolling, "2.1.0", until="drain-1", moved=True)
+        _way(stage, "failed upgrade", "sealift install stick/lan-chat-v2.2.0 --yes", "2.1.0", until=None, expect=10)
+        _way(stage, "newer front door", "sealift install stick/lan-chat-v2.1.1 --yes", "2.1.1", until="drain")
         good = stage.close_table(time.monotonic() - began)
     except Failed as failure:
         print(f"\nx {failure}", file=sys.stderr)
@@ -85,27 +86,41 @@ def _blue_green(stage: Stage) -> None:
         stage.run("sealift install stick/lan-chat-v2.1.0 --strategy blue-green --yes")
     report = running.report
     _judge(stage, "blue-green", report, "2.1.0")
-    started = datetime.fromisoformat(report["started"][:26] + "+00:00").timestamp()
-    drained = demo.step_times(stage, "drain")[1]
-    for kind in ("websocket", "tcp"):
-        early = [drop for drop in report["drops"] if drop["kind"] == kind and started + drop["at"] < drained]
-        opened = report[kind]["opened"]
-        kept = opened - len(early)
-        stage.figure(f"blue-green: {kind} sessions through the switch", f"{kept} of {opened}", kept == opened == 50)
+    _sessions(stage, "blue-green", report, "drain", 50)
+    started = _began(report)
     switched = demo.step_times(stage, "switch")[1]
     after = [second for second in report["timeline"] if started + second["second"] > switched]
     late = sum(second["versions"].get("2.0.0", 0) for second in after)
     stage.figure("blue-green: answers of the old one in the seconds after the switch returned", str(late), not late)
 
 
-def _way(stage: Stage, what: str, command: str, serves: str, *, expect: int = 0, moved: bool = False) -> None:
+def _way(
+    stage: Stage, what: str, command: str, serves: str, *, until: str | None, expect: int = 0, moved: bool = False
+) -> None:
+    """``until``: the step to whose end every session is kept; None: they are not touched at all."""
     stage.title(what)
     with _load(stage) as running:
         stage.run(command, expect=expect)
     _judge(stage, what, running.report, serves)
+    _sessions(stage, what, running.report, until, 10)
     if moved:
         both = {item["version"] for item in running.report["versions"]}
         stage.figure(f"{what}: releases that answered", ", ".join(sorted(both)), len(both) == 2)
+
+
+def _sessions(stage: Stage, what: str, report: dict[str, Any], until: str | None, wanted: int) -> None:
+    """How many of the sessions that were held at the beginning lasted until that step had ended."""
+    end = demo.step_times(stage, until)[1] - _began(report) if until else float("inf")
+    for kind in ("websocket", "tcp"):
+        early = [drop for drop in report["drops"] if drop["kind"] == kind and drop["at"] < end]
+        where = f"until {until} had ended" if until else "to the end"
+        kept = f"{wanted - len(early)} of {wanted}"
+        stage.figure(f"{what}: {kind} sessions {where}", kept, not early and report[kind]["opened"] >= wanted)
+
+
+def _began(report: dict[str, Any]) -> float:
+    """In seconds since 1970."""
+    return datetime.fromisoformat(report["started"][:26] + "+00:00").timestamp()
 
 
 @contextmanager
