@@ -1,9 +1,10 @@
 """What can go wrong around an upgrade, in each of its phases, on a real engine: ``make troubles MINUTES=30``.
 
 A cell is a phase and a trouble. As the phase begins the trouble strikes; the run must end with a code that is true, old
-or new must serve once the engine is back, and the same command again must end as if nothing had happened. One line of
-the results file is one cell; those that are there are not tried again. The table: ``python -m tests.torture.troubles``
-with a results file alone.
+or new must serve once the engine is back, and the same command again must end as if nothing had happened. A power cut
+takes the run with it. One line of the results file is one cell; those that are there are not tried again. Several sites
+share the work (``HOUSES=2``), each with an engine of its own. The table: ``python -m tests.torture.troubles`` with a
+results file alone.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from installer.edge.runtime import EdgeRuntime
 from installer.site.names import other
 from installer.state.journal import Journal
 from installer.state.state import load_state
@@ -65,6 +67,7 @@ class House:
 
     engine: OwnEngine
     site: Site
+    run: subprocess.Popen[str] | None = None
 
     @classmethod
     def build(cls, root: Path) -> House:
@@ -91,6 +94,14 @@ class House:
 
     def engine_killed(self) -> Callable[[], None] | None:
         return self._restarted(signal.SIGKILL)
+
+    def power_cut(self) -> Callable[[], None] | None:
+        """The machine goes down, and the run with it; the engine starts with the machine."""
+        assert self.run is not None
+        self.run.kill()
+        self.engine.power_cut()
+        self.engine.start()
+        return lambda: None
 
     def registry_gone(self) -> Callable[[], None] | None:
         return self._gone(self.site.names.registry)
@@ -149,15 +160,16 @@ TROUBLES: Final[dict[str, Callable[[House], Callable[[], None] | None]]] = {
     "new out of memory": House.new_out_of_memory,
     "old out of memory": House.old_out_of_memory,
     "disk full": House.disk_full,
+    "power cut": House.power_cut,
 }
 
 
 class Matrix:
     """Cells on one house; what was found is in ``results``."""
 
-    def __init__(self, root: Path, results: Path) -> None:
+    def __init__(self, root: Path, results: Path, shard: int = 0, of: int = 1) -> None:
         self._vendor = settle_vendor(root)
-        self._results = results
+        self._results, self._shard, self._of = results, shard, of
         self.done = {(one["strategy"], one["phase"], one["trouble"]) for one in read(results)}
         self._made = len(self.done)
         self.house = House.build(root)
@@ -169,26 +181,30 @@ class Matrix:
         return self.house.site
 
     def cells(self) -> Iterator[tuple[str, str, str]]:
-        """Those that are not done."""
-        for strategy, phases in PHASES.items():
-            for phase in phases:
-                for trouble in TROUBLES:
-                    if (strategy, phase, trouble) not in self.done:
-                        yield strategy, phase, trouble
+        """Those that are not done, and are this site's share."""
+        left = [
+            (strategy, phase, trouble)
+            for strategy, phases in PHASES.items()
+            for phase in phases
+            for trouble in TROUBLES
+            if (strategy, phase, trouble) not in self.done
+        ]
+        yield from left[self._shard :: self._of]
 
     def cell(self, strategy: str, phase: str, trouble: str) -> dict[str, Any]:
         """Try one; what came of it."""
         began, old, kit = time.monotonic(), self.site.door(), self._kit()
         new = self._version
-        process = self.site.start("install", str(kit), "--strategy", strategy, "--json")
+        process = self.house.run = self.site.start("install", str(kit), "--strategy", strategy, "--json")
         where = self._reached(process, phase)
         mend = TROUBLES[trouble](self.house) if where else None
         out, err = process.communicate(timeout=300)
-        said = json.loads(out)
+        said = json.loads(out or "{}")
         if mend:
             mend()
         found = [] if where else [f"{phase} was never reached: {said}"]
         found += self._judged(process.returncode, said, old, new)
+        found += self._agree()
         found += self._converges(kit, strategy, new)
         line = {"strategy": strategy, "phase": phase, "trouble": trouble, "struck": bool(mend), "where": where}
         line |= {"code": process.returncode, "problems": found, "talk": err[-1500:] if found else ""}
@@ -219,13 +235,23 @@ class Matrix:
 
     def _judged(self, code: int, said: dict[str, Any], old: str, new: str) -> list[str]:
         """Whether the exit code is true: who serves by it, once the engine has brought everything back."""
-        fine = {0: (new,), 7: (old,), 9: (old,), 10: (old,), 11: (old, new)}.get(code, ())
+        fine = {0: (new,), 7: (old,), 9: (old,), 10: (old,), 11: (old, new), -signal.SIGKILL: (old, new)}.get(code, ())
         deadline = time.monotonic() + 60
         while (door := self.site.door()) not in (old, new) and time.monotonic() < deadline:
             time.sleep(0.2)
         found = [] if door in fine else [f"it ended with {code} ({said.get('error')}), and {door} serves"]
-        if code in (10, 11) and "serving" not in said["error"]["message"].partition(":")[0]:
+        if code > 0 and "serving" not in said["error"]["message"].partition(":")[0]:
             found.append(f"it does not say what serves: {said['error']['message']}")
+        return found
+
+    def _agree(self) -> list[str]:
+        """What HAProxy would start with is what it does; between runs, what the state says too."""
+        edge = EdgeRuntime(self.site.state / "edge")
+        disk, live = edge.colours_on_disk(), edge.colours()
+        found = [] if disk == live else [f"the map on disk says {disk}, and HAProxy {live}"]
+        if Journal(self.site.state).unfinished() is None:
+            active = load_state(self.site.state).products["board"].active
+            found += [] if live == {"board": active} else [f"the state says {active}, and HAProxy {live}"]
         return found
 
     def _converges(self, kit: Path, strategy: str, new: str) -> list[str]:
@@ -234,6 +260,7 @@ class Matrix:
             return [f"the next run ended with {answer.code}: {answer.value}"]
         (status,) = self.site.done("status")["products"]
         found = [] if self.site.door() == new else [f"{self.site.door()} serves after all"]
+        found += self._agree()
         found += [] if self.site.parts() == {status["active"], "base"} else [f"containers of {self.site.parts()}"]
         found += [] if status["healthy"] and not status["pending"] else [f"status: {status}"]
         left = [path for path in self.site.state.rglob("*") if path.name.endswith((".new", ".draft", ".tmp", ".old"))]
@@ -268,21 +295,43 @@ def _end(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def work(results: Path, minutes: float, shard: int, of: int) -> None:
+    """One site's share of what is left."""
+    end = time.monotonic() + minutes * 60
+    with tempfile.TemporaryDirectory(prefix="sealift-troubles-") as folder:
+        matrix = Matrix(Path(folder), results, shard, of)
+        try:
+            for cell in matrix.cells():
+                if time.monotonic() > end:
+                    break
+                print(json.dumps(matrix.cell(*cell)), flush=True)
+        finally:
+            matrix.house.pull_down()
+
+
+def _shared(results: Path, minutes: str, houses: int) -> None:
+    """As many processes as there are sites; they end with us."""
+    words = (sys.executable, "-m", "tests.torture.troubles", str(results), minutes)
+    running = [subprocess.Popen([*words, str(number), str(houses)]) for number in range(houses)]
+    try:
+        for process in running:
+            process.wait()
+    except KeyboardInterrupt:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait()
+
+
 def main(words: list[str]) -> int:
     """``RESULTS [MINUTES]``: go on for so long, or show the table; 1 where anything was wrong."""
-    results = Path(words[0])
+    results, *rest = Path(words[0]), *words[1:]
     signal.signal(signal.SIGTERM, _end)  # what was started is taken down
-    if words[1:]:
-        end = time.monotonic() + float(words[1]) * 60
-        with tempfile.TemporaryDirectory(prefix="sealift-troubles-") as folder:
-            matrix = Matrix(Path(folder), results)
-            try:
-                for cell in matrix.cells():
-                    if time.monotonic() > end:
-                        break
-                    print(json.dumps(matrix.cell(*cell)), flush=True)
-            finally:
-                matrix.house.pull_down()
+    if len(rest) == 3:
+        work(results, float(rest[0]), int(rest[1]), int(rest[2]))
+        return 0
+    if rest:
+        _shared(results, rest[0], int(os.environ.get("HOUSES") or 2))
     print(table(results))
     lines = read(results)
     wrong = [one for one in lines if one["problems"]]
