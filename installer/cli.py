@@ -175,8 +175,8 @@ def status(context: typer.Context) -> None:
     from installer.look.status import observe_status, trust_status
     from installer.report import show_status
 
-    products = observe_status(Places.state_dir, Places.site_file)
-    show_status(context.obj, products, trust_status(Places.state_dir), own_program())
+    products, found = observe_status(Places.state_dir, Places.site_file)
+    show_status(context.obj, products, trust_status(Places.state_dir), own_program(), found)
 
 
 @app.command()

@@ -233,6 +233,7 @@ _BY_CODE: Final[dict[ExitCode, tuple[str, ...]]] = {
         "journal-damaged",
         "state-damaged",
         "state-lost",
+        "state-outdated",
         "site-key-damaged",
         "receipt-damaged",
     ),

@@ -30,7 +30,7 @@ def remove(
     A removal that was cut off is finished; then nothing more is removed.
     """
     site = load_site(site_file)
-    with at_work(state_dir, site, talk, "remove", connect) as work:
+    with at_work(state_dir, site, talk, "remove", connect, trusting=False) as work:
         before = work.recovered
         if before is not None and before.plan.kind == "remove" and wanted in (None, before.plan.product):
             return before.plan.product

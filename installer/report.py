@@ -176,9 +176,16 @@ def show_doctor(talk: Talk, found: Sequence[Finding], stop: SealiftError | None)
 
 
 def show_status(
-    talk: Talk, products: Sequence[ProductStatus], trust: TrustStatus | None, program: Program | None
+    talk: Talk,
+    products: Sequence[ProductStatus],
+    trust: TrustStatus | None,
+    program: Program | None,
+    found: Sequence[Finding] = (),
 ) -> None:
-    """One block per product, how long the root of trust lasts, and which program this is (None: from sources)."""
+    """One block per product, how long the root of trust lasts, and which program this is (None: from sources).
+
+    ``found``: what says that none of it may be true.
+    """
     value: dict[str, object] = {
         "products": [
             {
@@ -199,6 +206,10 @@ def show_status(
         ],
         "program": {"version": __version__, "digest": str(program.digest) if program else None},
     }
+    if found:
+        value["warnings"] = [finding.as_json() for finding in found]
+        for finding in found:
+            talk.warn(f"{finding.message} ({finding.hint})")
     if trust is not None:
         if products:
             value["trust"] = trust.as_json()

@@ -13,6 +13,7 @@ from installer.durable import tidy
 from installer.errors import SealiftError
 from installer.execute import Executor, Recovered
 from installer.look.observing import Coming, compose_host
+from installer.look.reality import refuse_outdated
 from installer.media import Media
 from installer.ownimages import own_images
 from installer.performers import Incoming
@@ -208,9 +209,19 @@ def _refuse_unfinished(state_dir: Path) -> None:
 
 @contextmanager
 def at_work(
-    state_dir: Path, site: Site, talk: Talk, doing: str, connect: Connect, *, dry_run: bool = False
+    state_dir: Path,
+    site: Site,
+    talk: Talk,
+    doing: str,
+    connect: Connect,
+    *,
+    dry_run: bool = False,
+    trusting: bool = True,
 ) -> Iterator[Work]:
-    """Hold the lock, reach the target, and have no unfinished run behind us."""
+    """Hold the lock, reach the target, and have no unfinished run behind us, and a state that what runs bears out.
+
+    Not ``trusting``: the state may be older than what runs, for all of it goes.
+    """
     with locked(state_dir, doing), connect(state_dir, site, talk) as driver:
         Journal(state_dir).check()
         for place, whole in copies(state_dir).items():
@@ -219,8 +230,15 @@ def at_work(
         if dry_run:
             _refuse_unfinished(state_dir)
         tidy(state_dir, *(place for pattern in _WRITTEN for place in state_dir.glob(pattern)))
+        run = Journal(state_dir).unfinished()
+        if run is not None and trusting:
+            plan = Plan.model_validate_json(run.intent)
+            refuse_outdated(state_dir, load_state(state_dir), driver.observe(), {}, plan)
         recovered = recover(state_dir, driver, talk)
-        yield Work(driver, load_state(state_dir), recovered)
+        state = load_state(state_dir)
+        if trusting:
+            refuse_outdated(state_dir, state, driver.observe(), driver.door())
+        yield Work(driver, state, recovered)
 
 
 def _planned(scene: Scene, request: Request) -> Plan:

@@ -20,6 +20,7 @@ from installer.errors import SealiftError
 from installer.look.findings import Finding, fine, warning
 from installer.look.observing import Coming, compose_host
 from installer.look.preflight import check_disk
+from installer.look.reality import refuse_outdated
 from installer.plan.driver import Connect, Driver
 from installer.plan.plan import Plan
 from installer.registry.images import bytes_needed
@@ -187,6 +188,9 @@ def check_engine(visit: Visit) -> Iterator[Finding]:
     observed = visit.driver.observe()
     if not lost_state(visit.state_dir, None):  # which was told already
         refuse_lost(visit.state_dir, visit.driver.observe)
+        run = Journal(visit.state_dir).unfinished()
+        plan = Plan.model_validate_json(run.intent) if run is not None else None
+        refuse_outdated(visit.state_dir, visit.state, observed, visit.driver.door(), plan)
     yield fine("engine", f"{visit.site.target.engine} answers; {len(observed.replicas)} containers of ours")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,16 +12,18 @@ from installer.bundle.release import Release
 from installer.compose import compose_for
 from installer.deltas import refuse_groundless
 from installer.edge.files import read_pem
+from installer.errors import SealiftError
 from installer.look.inventory import Inventory, Observed, replica_state
 from installer.look.preflight import check_host
 from installer.media import Media
 from installer.ownimages import OwnImage
 from installer.performers import Host, Incoming, Performer
+from installer.performers.host import Door
 from installer.plan.plan import Plan
 from installer.plan.planning import Lacking, Scene, Translate
 from installer.registry.access import docker_config_folder, registry_client
 from installer.registry.holding import held
-from installer.site.names import Names
+from installer.site.names import Colour, Names
 from installer.site.rendering import base_folder, nets_of
 from installer.site.site import Site
 from installer.state.releases import RENDERED, load_committed, release_folder
@@ -54,6 +56,10 @@ class ComposeDriver:
     def observe(self, product: str | None = None) -> Observed:
         """Containers and networks of this state dir."""
         return self.host.inventory.observe(product)
+
+    def door(self) -> Mapping[str, Colour]:
+        """Where the front door leads now."""
+        return door_of(self.host.edge)
 
     def performer(self, incoming: Incoming | None = None) -> Performer:
         """Does actions on this host."""
@@ -130,6 +136,15 @@ def scene_of(host: Host, state: SiteState, product: ProductState, coming: Coming
         ),
         admitted=coming.admitted,
     )
+
+
+def door_of(reach: Callable[[], Door]) -> Mapping[str, Colour]:
+    """Where the front door leads now, by product; empty where it does not answer."""
+    try:
+        edge = reach()
+        return edge.colours() if edge.running() else {}
+    except SealiftError:  # there is none yet, or it starts just now
+        return {}
 
 
 def serves(host: Host, product: ProductState, ref: ReleaseRef) -> bool:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from installer.errors import SealiftError
+from installer.look.findings import Finding
 from installer.look.inventory import Inventory, Observed, replica_state
+from installer.look.observing import door_of
+from installer.look.reality import refuse_outdated
+from installer.performers.host import site_edge
 from installer.plan.plan import Plan
 from installer.report import ProductStatus, ServiceStatus, TrustStatus
 from installer.site.names import Names, other
-from installer.site.site import load_site
+from installer.site.site import Site, load_site
 from installer.state.journal import Journal
-from installer.state.state import ProductState, load_state
+from installer.state.lock import held_by
+from installer.state.state import ProductState, SiteState, load_state
 from installer.trial import load_counted, read_clocks, spent
 from installer.trust.clock import root_findings
 from installer.trust.entrance import clock_here, refuse_lost
@@ -37,19 +43,22 @@ def trust_status(state_dir: Path) -> TrustStatus | None:
     )
 
 
-def observe_status(state_dir: Path, site_file: Path) -> tuple[ProductStatus, ...]:
-    """The status of every product. Raises ``engine-missing`` (7), ``state-damaged``, ``state-lost``,
-    ``journal-damaged`` (4)."""
+def observe_status(state_dir: Path, site_file: Path) -> tuple[tuple[ProductStatus, ...], tuple[Finding, ...]]:
+    """The status of every product, and what contradicts the state that it is told from.
+
+    Raises ``engine-missing`` (7), ``state-damaged``, ``state-lost``, ``journal-damaged`` (4).
+    """
     refuse_lost(state_dir, None)
     state = load_state(state_dir)
     pending = _pending(state_dir)
     if not state.products and pending is None:
-        return ()
+        return (), ()
     site = load_site(site_file)
     with Inventory(site.target.engine, Names.of(state_dir)) as inventory:
         observed = inventory.observe()
+    found = _outdated(state_dir, state, observed, site) if pending is None else ()
     names = sorted({*state.products, *([str(pending["product"])] if pending else [])})
-    return tuple(
+    products = tuple(
         _product(
             state_dir,
             state.product(name, site.channel),
@@ -58,6 +67,16 @@ def observe_status(state_dir: Path, site_file: Path) -> tuple[ProductStatus, ...
         )
         for name in names
     )
+    return products, found
+
+
+def _outdated(state_dir: Path, state: SiteState, observed: Observed, site: Site) -> tuple[Finding, ...]:
+    """A state dir that is older than what runs; who is at work meanwhile explains all of it."""
+    try:
+        refuse_outdated(state_dir, state, observed, door_of(lambda: site_edge(state_dir, site)))
+    except SealiftError as error:
+        return () if held_by(state_dir) or load_state(state_dir) != state else (Finding.stop(error),)
+    return ()
 
 
 def _product(

@@ -6,7 +6,7 @@ A driver looks (for the planner) and performs (for the executor); how things are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +20,7 @@ from installer.plan.actions import Action
 from installer.plan.checks import Check
 from installer.plan.plan import Plan
 from installer.plan.planning import Scene
+from installer.site.names import Colour
 from installer.site.site import Site
 from installer.state.state import ProductState, ReleaseRef, SiteState
 from installer.talk import Talk
@@ -37,6 +38,9 @@ class Observer(Protocol):
 
     def observe(self, product: str | None = None) -> Observed:
         """Containers and networks of this state dir."""
+
+    def door(self) -> Mapping[str, Colour]:
+        """Where the front door leads now, by product; empty where it does not answer."""
 
     def serves(self, product: ProductState, ref: ReleaseRef) -> bool:
         """Whether just this release serves already, whole and healthy."""

@@ -6,7 +6,7 @@ Only what would reach out of the state dir is another: the engine, the front doo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from installer.bundle.release import Descriptor, File, Release
 from installer.commands import Command
 from installer.deltas import Ground, refuse_groundless
 from installer.look.inventory import Observed
-from installer.look.observing import Coming, scene_of, serves, translator
+from installer.look.observing import Coming, door_of, scene_of, serves, translator
 from installer.media import Media, ToolSink
 from installer.performers import Performer
 from installer.performers.host import Host, Incoming, require
@@ -32,6 +32,7 @@ from installer.registry.archive import EdgeImage as EdgeArchive
 from installer.registry.client import RegistryClient
 from installer.registry.images import placed
 from installer.registry.load import survey
+from installer.site.names import Colour
 from installer.site.site import Site
 from installer.state.state import EdgeImage, ProductState, ReleaseRef, SiteState, load_state
 from installer.system import Finished
@@ -83,6 +84,9 @@ class FileDriver:
 
     def observe(self, product: str | None = None) -> Observed:
         return self.host.world.observe(product)
+
+    def door(self) -> Mapping[str, Colour]:
+        return door_of(self.host.edge)
 
     def serves(self, product: ProductState, ref: ReleaseRef) -> bool:
         return serves(self.host, product, ref)
