@@ -110,6 +110,7 @@ def plan_removal(scene: Scene, *, volumes: bool) -> Plan:
         product=scene.product,
         target=scene.translate(scene.release, scene.ref, scene.product.base_digest),
         volumes=volumes,
+        silent=scene.lacking.edge,
     )
     return Plan(
         kind="remove",

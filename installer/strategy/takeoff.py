@@ -28,7 +28,10 @@ _PARTS: tuple[Part, ...] = ("green", "blue", "base")
 
 @dataclass(frozen=True)
 class Leaving:
-    """What is known about a product that leaves. ``target`` translates for the release that serves."""
+    """What is known about a product that leaves. ``target`` translates for the release that serves.
+
+    ``silent``: the front door does not answer, and cannot be told that nobody is to be let in.
+    """
 
     site: Site
     names: Names
@@ -36,6 +39,7 @@ class Leaving:
     product: ProductState
     target: Target
     volumes: bool
+    silent: bool = False
 
     @property
     def last(self) -> bool:
@@ -56,7 +60,7 @@ def take_off(leaving: Leaving) -> tuple[Step, ...]:
 
 
 def _close_door(leaving: Leaving) -> list[Step]:
-    if leaving.state.edge is None:
+    if leaving.state.edge is None or (leaving.silent and leaving.last):  # then the whole door goes before long
         return []
     product = leaving.product.product
     without = frontdoor.with_product(leaving.state.edge_config, leaving.site, product, (), ())

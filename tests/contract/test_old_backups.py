@@ -10,7 +10,8 @@ import pytest
 
 from installer.errors import SealiftError
 from installer.look.doctor import Visit, examine, first_stop
-from tests.contract.driver import file_host
+from installer.state.state import load_state
+from tests.contract.driver import file_host, world_of
 from tests.contract.inprocess import FileSite
 from tests.torture.rest import served
 
@@ -91,3 +92,11 @@ def test_from_before_the_first_installation_it_does_not_pass_for_a_new_host(site
     site.install("1.1.0")
     site.restore(tmp_path / "backup")
     refuses(site, VERBS["install"], "1.1.0")
+
+
+def test_a_product_whose_front_door_does_not_answer_can_be_taken_off(site: FileSite) -> None:
+    """Its sockets went with the state dir that was replaced, or somebody removed its container."""
+    world_of(site.state).drop("edge/live.cfg")
+    site.remove()
+    assert load_state(site.state).products == {}
+    assert site.install("1.1.0").result == "installed"
