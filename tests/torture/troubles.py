@@ -184,9 +184,9 @@ class Matrix:
         """Those that are not done, and are this site's share."""
         left = [
             (strategy, phase, trouble)
+            for trouble in TROUBLES
             for strategy, phases in PHASES.items()
             for phase in phases
-            for trouble in TROUBLES
             if (strategy, phase, trouble) not in self.done
         ]
         yield from left[self._shard :: self._of]
