@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 
 LINES = {
-    "first-install": (20, 5),
-    "blue-green": (20, 1),
-    "blue-green-fails": (30, 5),
-    "rolling": (40, 5),
-    "rollback": (18, 4),
-    "stage": (14, 4),
+    "first-install": (28, 5),
+    "blue-green": (26, 2),
+    "blue-green-fails": (25, 5),
+    "rolling": (50, 6),
+    "rollback": (24, 5),
+    "stage": (16, 4),
     "unstage": (4, 1),
-    "switch": (18, 4),
-    "confirm": (6, 2),
-    "prune": (6, 2),
-    "remove": (10, 3),
+    "switch": (22, 5),
+    "confirm": (8, 2),
+    "prune": (8, 2),
+    "remove": (14, 3),
 }
 """How many lines the journal gets at least in each scenario, and every how manieth is tried."""
 
