@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -99,8 +100,12 @@ class Place(ABC):
                 break
         process.send_signal(signal.SIGKILL)
         process.communicate()
+        return self.died(process)
+
+    def died(self, process: subprocess.Popen[str]) -> str:
+        """It must have been killed in the middle of a run; the step."""
         assert process.returncode == -signal.SIGKILL
-        run = journal.unfinished()
+        run = Journal(self.state).unfinished()
         assert run is not None
         return run.begun[-1]
 
@@ -116,15 +121,22 @@ class FilePlace(Place):
     def kit(self, version: str, fault: str = "") -> Path:
         return self._vendor.kit(version, fault=fault)
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
         verb, *rest = words
         return subprocess.Popen(
             [sys.executable, "-m", "tests.contract.program", verb, str(self.state), *rest],
             cwd=REPOSITORY,
+            env=os.environ | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def killed_at(self, step: str, *words: str) -> str:
+        """On files a run is over before anybody can strike it: it does so itself."""
+        process = self.start(*words, **{program.KILL_AT: step})
+        process.communicate(timeout=300)
+        return self.died(process)
 
     def door(self) -> str | None:
         versions = FileDoor(world_of(self.state)).versions("board")
