@@ -43,7 +43,10 @@ class Measured:
 
 def moment(settings: Settings) -> dict[str, str]:
     """When a row was begun, on which commit, with what else to do, and how much of it."""
-    commit = run(["git", "describe", "--always", "--dirty", "--exclude=*"], cwd=REPOSITORY, fails=True).output.strip()
+    commit = run(["git", "describe", "--always", "--exclude=*"], cwd=REPOSITORY, fails=True).output.strip()
+    # What earlier rows have written to docs/ changes nothing that is measured.
+    changed = ["git", "status", "--porcelain", "--", "bundler", "installer", "tests", "pyproject.toml"]
+    commit += "-dirty" if commit and run(changed, cwd=REPOSITORY, fails=True).output.strip() else ""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "load": f"{os.getloadavg()[0]:.1f}",
