@@ -3,12 +3,14 @@
 It imports what the real one imports; its answers are JSON.
 """
 
+import hashlib
 import importlib
 import json
 import os
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import installer
@@ -18,6 +20,36 @@ from installer.program.carried import argv_of
 from installer.program.hostprogram import adopt, ensure_on_host, host_program, own_program
 
 LIBRARIES = "bcrypt cryptography.x509 docker jinja2 pydantic requests rich.table semver tuf.api.metadata typer yaml"
+
+
+class Held:
+    """The old layer in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def has(self, digest: str) -> bool:
+        return True
+
+    def read(self, digest: str) -> Iterator[bytes]:
+        yield self.path.read_bytes()
+
+
+def rebuilt(folder: Path) -> object:
+    """The digest of the layer that ``patch`` makes of ``old``, and what the kernel says of the process meanwhile."""
+    from installer.bundle.packing import Patch
+    from installer.patching.rebuild import Rebuilder
+
+    patch = Patch.model_validate_json((folder / "patch.json").read_bytes())
+    pieces = Rebuilder(Held(folder / "old"), Path("/tmp")).rebuild(patch, [(folder / "patch").read_bytes()])
+    hasher = hashlib.sha256(next(pieces))
+    workers = [one for one in Path("/proc").glob("[0-9]*/status") if f"PPid:\t{os.getpid()}\n" in one.read_text()]
+    status = [dict(line.split(":\t") for line in one.read_text().splitlines() if ":\t" in line) for one in workers]
+    limits = [(one.parent / "limits").read_text() for one in workers]
+    for piece in pieces:
+        hasher.update(piece)
+    left = [one.name for one in Path("/tmp").iterdir()]
+    return {"digest": f"sha256:{hasher.hexdigest()}", "status": status, "limits": limits, "left": left}
 
 
 def main(argv: list[str]) -> object:
@@ -54,7 +86,7 @@ def main(argv: list[str]) -> object:
 
 
 try:
-    answer = main(sys.argv[1:])
+    answer = rebuilt(Path(sys.argv[2])) if sys.argv[1:2] == ["rebuild"] else main(sys.argv[1:])
     print(answer if sys.argv[1:] == ["--version"] and isinstance(answer, str) else json.dumps(answer))
 except SealiftError as error:
     print(json.dumps({"error": error.as_json()}))
