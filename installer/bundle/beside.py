@@ -10,7 +10,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -127,8 +127,10 @@ def read_signature_files(folder: Path, wanted: re.Pattern[str], prefix: str, *, 
         return Beside({})
     except OSError as error:
         return Beside({}, (PassedOver(folder.name, _of_os(error)),))
+    more = False
     try:
-        for name in _names(handle):
+        names, more = _names(handle)
+        for name in names:
             if wanted.fullmatch(prefix + name) is None:
                 error_ = SealiftError(
                     "member-unexpected", "not the name of a signature: NAME.sigstore.json, lower case"
@@ -149,7 +151,11 @@ def read_signature_files(folder: Path, wanted: re.Pattern[str], prefix: str, *, 
         passed.append(PassedOver(folder.name, _of_os(error)))
     finally:
         os.close(handle)
-    return Beside(files, _at_most(passed, folder.name))
+    told = _at_most(passed, folder.name)
+    if more:
+        rest = SealiftError("signatures-too-many", f"it holds more than {_MAX_ENTRIES} entries: not all are looked at")
+        told += (PassedOver(folder.name, rest),)
+    return Beside(files, told)
 
 
 def _at_most(passed: list[PassedOver], folder: str) -> tuple[PassedOver, ...]:
@@ -161,9 +167,11 @@ def _at_most(passed: list[PassedOver], folder: str) -> tuple[PassedOver, ...]:
     return (*passed[:_MAX_TOLD], PassedOver(folder, error))
 
 
-def _names(handle: int) -> Iterator[str]:
+def _names(handle: int) -> tuple[list[str], bool]:
+    """The first entries of a folder, sorted, and whether there are more."""
     with os.scandir(handle) as entries:
-        yield from sorted(entry.name for entry in islice(entries, _MAX_ENTRIES))
+        found = [entry.name for entry in islice(entries, _MAX_ENTRIES + 1)]
+    return sorted(found[:_MAX_ENTRIES]), len(found) > _MAX_ENTRIES
 
 
 def _read(folder: int, name: str) -> bytes:

@@ -280,6 +280,15 @@ def test_no_more_than_64_files_are_read(stick: Stick) -> None:
     assert stick.signers(VENDOR) == ["release"]
 
 
+def test_says_that_not_all_of_a_stuffed_folder_was_looked_at(stick: Stick) -> None:
+    assert not any("not all" in item.line() for item in read_countersignatures(stick.bundle).passed_over)
+    for number in range(4096):
+        stick.put(f"junk-{number}", b"")
+    *_, last = read_countersignatures(stick.bundle).passed_over
+    assert (last.name, last.error.id) == ("signatures", "signatures-too-many")
+    assert "more than 4096 entries: not all are looked at" in last.line()
+
+
 def test_media_without_a_folder_of_signatures_is_judged_by_those_inside(stick: Stick, tmp_path: Path) -> None:
     (stick.folder / "signatures").rename(tmp_path / "aside")
     assert stick.signers(VENDOR) == ["release"]
