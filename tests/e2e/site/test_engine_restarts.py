@@ -25,10 +25,16 @@ from tests.edge.clients import Load, Session
 pytestmark = pytest.mark.e2e
 
 ECHO = "(while :; do /bin/busybox nc -l -p 9000 -e /bin/busybox cat; done) & "
-DOORS = ", relay: {service: board, port: 9000, protocol: tcp}"
-FIRST = Edition("1.0.0", edge=True, command=ECHO + SERVE, more_doors=DOORS)
-SECOND = Edition("1.1.0", command=ECHO + SERVE, more_doors=DOORS)
-THIRD = Edition("1.2.0", command=ECHO + SERVE, more_doors=DOORS)
+CHAT = (
+    "(while :; do /bin/busybox nc -l -p 9001 -e /bin/busybox sh -c '"
+    "while read -r line && [ ${#line} -gt 1 ]; do :; done; "
+    'printf "HTTP/1.1 101 X\\r\\nConnection: Upgrade\\r\\nUpgrade: echo\\r\\n\\r\\n"; exec /bin/busybox cat\'; done) & '
+)
+"""Takes an upgrade, as a WebSocket begins, and gives back what it gets."""
+DOORS = ", relay: {service: board, port: 9000, protocol: tcp}, chat: {service: board, port: 9001, protocol: http}"
+FIRST = Edition("1.0.0", edge=True, command=ECHO + CHAT + SERVE, more_doors=DOORS)
+SECOND = Edition("1.1.0", command=ECHO + CHAT + SERVE, more_doors=DOORS)
+THIRD = Edition("1.2.0", command=ECHO + CHAT + SERVE, more_doors=DOORS)
 
 Settle = Callable[[bool], tuple[OwnEngine, Site]]
 
@@ -48,9 +54,10 @@ def settle(vendor: Vendor, tmp_path: Path, request: pytest.FixtureRequest) -> It
             edge={"retries": 0},
             entry_points={
                 "web": {"bind": f"127.0.0.1:{ports[0]}"},
-                "relay": {"bind": f"127.0.0.1:{ports[23]}"},
+                "relay": {"bind": f"127.0.0.1:{ports[22]}"},
+                "chat": {"bind": f"127.0.0.1:{ports[23]}"},
             },
-            preview={"bind": "127.0.0.1", "ports": f"{ports[2]}-{ports[22]}"},
+            preview={"bind": "127.0.0.1", "ports": f"{ports[2]}-{ports[21]}"},
         )
         made.append((engine, site))
         site.trust(vendor)
@@ -65,21 +72,23 @@ def settle(vendor: Vendor, tmp_path: Path, request: pytest.FixtureRequest) -> It
 
 def test_with_live_restore_nobody_notices_an_engine_that_is_stopped_or_killed(settle: Settle, vendor: Vendor) -> None:
     engine, site = settle(True)
-    relay = Session("127.0.0.1", site.ports[23])
-    with Load("127.0.0.1", site.ports[0], keep_alive=False, path="/status", connections=8) as load:
+    sessions = Session("127.0.0.1", site.ports[22]), Session("127.0.0.1", site.ports[23], upgrade=True)
+    loads = [Load("127.0.0.1", site.ports[0], keep_alive=kept, path="/status", connections=8) for kept in (False, True)]
+    with loads[0], loads[1]:
         for number in (signal.SIGTERM, signal.SIGKILL):
-            load.await_sent(300)
-            engine.stop(number)
-            load.await_sent(300)
-            engine.start()
-            load.await_sent(300)
-    assert load.failures == []
-    relay.file.write(b"still here\n")
-    relay.file.flush()
-    assert relay.file.readline() == b"still here\n"
-    relay.close()
+            for act in (lambda: None, lambda: engine.stop(number), engine.start):  # noqa: B023 - called at once
+                act()
+                for load in loads:
+                    load.await_sent(300)
+    assert [load.failures for load in loads] == [[], []]
+    for session in sessions:
+        session.file.write(b"still here\n")
+        session.file.flush()
+        assert session.file.readline() == b"still here\n"
+        session.close()
     site.installed(vendor.kit(SECOND))
     assert site.door() == "1.1.0"
+    _agree(site)
 
 
 def test_without_live_restore_everything_comes_back_by_itself(settle: Settle, vendor: Vendor) -> None:
@@ -115,7 +124,7 @@ def test_what_was_staged_or_on_trial_outlives_a_power_cut(settle: Settle, vendor
     site.done("stage", str(vendor.kit(SECOND)))
     engine.power_cut()
     engine.start()
-    _eventually(lambda: (site.door(), site.door(site.ports[3])) == ("1.0.0", "1.1.0"))
+    _eventually(lambda: (site.door(), site.door(site.ports[4])) == ("1.0.0", "1.1.0"))
     assert site.done("status")["products"][0]["pending"]["kind"] == "staged"
     site.done("switch", "--confirm-within", "15s")
     assert site.door() == "1.1.0"
