@@ -20,7 +20,7 @@ _FIELDS, _SUBJECT = "tests/unit/bundle/test_fields.py", "tests/keyless/test_subj
 
 # What a hole in would hurt most comes first.
 KILLERS: Final[dict[str, tuple[str, ...]]] = {
-    "verify": (_WORDS, _LANES, _VECTORS, _DELTA, _REQUIREMENTS),
+    "verify": (_WORDS, _READING, _LANES, _VECTORS, _DELTA, _REQUIREMENTS),
     "trust": (_WORDS, _THRESHOLDS, _REQUIREMENTS, _POLICY, _ROTATION, _VECTORS),
     "roots": (_WALKING, _ROTATION, _VECTORS),
     "rootfile": (_WORDS, _THRESHOLDS, _REQUIREMENTS, _ROOT, _POLICY, _VECTORS),

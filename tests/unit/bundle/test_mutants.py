@@ -24,7 +24,7 @@ from installer.bundle.release import Descriptor, File
 from installer.bundle.signature import parse_signature
 from installer.bundle.signers import Identity, PublicKey, Signer, read_public_key
 from installer.bundle.trust import MAX_ROOT_BYTES, TrustPolicy
-from installer.bundle.verify import verify_release
+from installer.bundle.verify import verify_release, verify_statement
 from installer.errors import SealiftError
 from tests.unit.bundle.asking import checked, refusal
 from tests.vectors.catalogue import HOSTILE
@@ -37,6 +37,7 @@ from tests.vectors.forge import (
     STRANGER,
     Forge,
     Member,
+    demands,
     file_of,
     frames_of,
     root_of,
@@ -294,3 +295,13 @@ def test_asks_what_time_it_is_under_the_root_that_was_reached(late: int, error_i
         else:
             assert refusal(lambda: verify_release(reader, policy, now=now)).id == error_id
     assert asked == [policy]
+
+
+@pytest.mark.parametrize(("channel", "error_id"), [("stable", "requirement-not-met"), ("candidate", None)])
+def test_asks_what_the_channel_of_the_release_demands(channel: str, error_id: str | None) -> None:
+    rule = demands("customer", SECOND, channels=frozenset({channel}))
+    policy, forge = TrustPolicy.from_root(root_of(RELEASE, requirements=[rule]), "root.json"), Forge()
+    if error_id is None:
+        assert verify_statement(forge.statement, forge.signatures, policy).policy == policy
+    else:
+        assert refusal(lambda: verify_statement(forge.statement, forge.signatures, policy)).id == error_id
