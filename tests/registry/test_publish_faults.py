@@ -1,4 +1,4 @@
-"""A disk that is full and a kill at every call of a pull that changes the disk; a push that is killed while it sends.
+"""A full disk, a kill, and a registry that fails, at every call of a pull; a push that is killed while it sends.
 
 Whatever happens, what stands under the final name is right or not there, and the same command again ends well.
 """
@@ -25,14 +25,18 @@ from bundler.collect.registry.client import RepositoryClient
 from bundler.collect.registry.store import RemoteStore
 from bundler.publish.place import Place
 from bundler.writing import press
+from installer.errors import SealiftError
 from installer.talk import Talk
-from tests.unit.bundler.faults import Faults, injected, killed_at
+from tests.unit.bundler.faults import strikes
 
 from .conftest import Distribution
+from .doubtful import serving
+from .failing import HASTY, FailsAt
 from .shelf import TAG, Shelf, files
 
 pytestmark = pytest.mark.e2e
 KIT = "board-v2.1.0"
+PART = 16 * 1024
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 MOMENTS = 6
 
@@ -83,23 +87,22 @@ def shelf(shared_registry: Distribution, kit: Path, tmp_path_factory: pytest.Tem
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Place, "reader", reader)
         patch.setattr(press, "_BATCH", 0)  # every frame is written by itself
-        made.pull()
+        pulling(made)
         yield made
 
 
 def pulling(shelf: Shelf) -> None:
     shelf.heard.seek(0)
-    shelf.pull(part_size=16 * 1024)
+    shelf.pull(part_size=PART)
 
 
-def calls(shelf: Shelf) -> list[str]:
-    shutil.rmtree(shelf.output)
-    with injected(Faults()) as counted:
-        pulling(shelf)
-    return counted.calls
+def gone(shelf: Shelf) -> None:
+    shutil.rmtree(shelf.output, ignore_errors=True)
 
 
 def converges(shelf: Shelf, right: dict[str, bytes]) -> None:
+    if not shelf.output.exists() or not any(shelf.output.iterdir()):
+        return  # as it was in the beginning, from where it has just been seen to end well
     if (shelf.output / KIT).exists():
         assert files(shelf.output / KIT) == right
     pulling(shelf)
@@ -109,30 +112,40 @@ def converges(shelf: Shelf, right: dict[str, bytes]) -> None:
 
 @pytest.mark.parametrize("sticky", [False, True], ids=["full-once", "full-from-then-on"])
 def test_a_full_disk_at_any_call_of_a_pull_leaves_nothing_wrong(shelf: Shelf, sticky: bool) -> None:
-    made = calls(shelf)
+    right = files(shelf.output / KIT)
+    made = []
+    for call in strikes(lambda: gone(shelf), lambda: pulling(shelf), errno.ENOSPC, sticky=sticky):
+        made.append(call)
+        converges(shelf, right)
     assert {"write", "create", "rename", "fsync", "mkdir"} <= set(made) and made.count("write") > 30
+
+
+def test_a_kill_at_any_call_of_a_pull_leaves_nothing_wrong(shelf: Shelf) -> None:
     right = files(shelf.output / KIT)
-    for number in range(1, len(made) + 1, 3 if sticky else 1):
-        shutil.rmtree(shelf.output)
-        with injected(Faults(number, errno.ENOSPC, sticky)):
+    for _ in strikes(lambda: gone(shelf), lambda: pulling(shelf), None):
+        converges(shelf, right)
+
+
+def test_a_registry_that_fails_at_any_request_of_a_pull_leaves_nothing_wrong(
+    shelf: Shelf, shared_registry: Distribution
+) -> None:
+    right = files(shelf.output / KIT)
+    with serving(proxy := FailsAt(shared_registry.address.host, [])):
+        proxy.harmless = ()
+        asking = Shelf.at(proxy.url.removeprefix("http://"), shelf.kit, shelf.output)
+        gone(shelf)
+        asking.pull(patience=HASTY, part_size=PART)
+        requests = proxy.changes
+        assert requests > 10
+        for number in range(1, requests + 1):
+            gone(shelf)
+            proxy.strike(number)
             try:
-                pulling(shelf)
-            except OSError as caught:
-                assert caught.errno == errno.ENOSPC
-            else:
-                assert not set(made[number - 1 : number]) & {"write", "fsync", "create"}, made[number - 1]
-        converges(shelf, right)
-
-
-@pytest.mark.parametrize("before", ["nothing", "the same"])
-def test_a_kill_at_any_call_of_a_pull_leaves_nothing_wrong(shelf: Shelf, before: str) -> None:
-    made = calls(shelf)
-    right = files(shelf.output / KIT)
-    for number in range(1, len(made) + 1, 1 if before == "nothing" else 5):
-        if before == "nothing":
-            shutil.rmtree(shelf.output)
-        killed_at(number, lambda: pulling(shelf))
-        converges(shelf, right)
+                asking.pull(patience=HASTY, part_size=PART)
+            except SealiftError as error:
+                assert error.exit_code == 9
+            assert proxy.was_hit
+            converges(shelf, right)
 
 
 def push(kit: str, host: str, repository: str) -> None:
