@@ -22,6 +22,7 @@ from installer.bundle.trust import TrustPolicy
 from installer.bundle.verify import Now, Progress, Rebuild, VerifiedRelease, check_content
 from installer.durable import make_folder, sync_folder
 from installer.errors import SealiftError
+from installer.heap import give_back
 
 KEPT_ROLES: Final = frozenset({"template", "doc", "changelog"})
 _MAX_KEPT: Final = 64 * 1024 * 1024
@@ -70,6 +71,7 @@ class Media:
                 raise SealiftError(
                     "media-changed", f"{self.bundle} is not what it was a moment ago", hint="start again"
                 )
+            give_back()
             return check_content(
                 reader, self.verified, sinks, progress=progress, quick=quick, have=have, rebuild=rebuild
             )

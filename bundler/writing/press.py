@@ -6,13 +6,11 @@ cut.
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import BinaryIO, Final, Self
@@ -20,28 +18,18 @@ from typing import BinaryIO, Final, Self
 from installer.bundle.archive import ArchiveWriter, Output, encode
 from installer.bundle.frames import Buffer, Frame
 from installer.bundle.tarheader import END
+from installer.heap import give_back
 
 MOST_JOBS: Final = 16
 _DEFAULT: Final = 4  # every frame under way is 8 MiB of memory
 _SMALL: Final = 64 * 1024  # a frame that is encoded sooner than it is handed over
 _BATCH: Final = 1024 * 1024
 _HASHED: Final = 2 * _BATCH  # handed to the thread that hashes at a time
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # mallopt(3)
 
 
 def default_jobs() -> int:
     """Processors that this process may use, four at most."""
     return min(_DEFAULT, len(os.sched_getaffinity(0)))
-
-
-def steady_memory() -> None:
-    """Have glibc give frames back as soon as they are free: by itself it raises the size from which it does that to
-    the size of a frame, and keeps some for each thread (20 MB more; where it is not glibc, nothing happens)."""
-    with suppress(AttributeError, OSError):
-        library = ctypes.CDLL(None)
-        library.mallopt(_M_ARENA_MAX, 2)
-        library.mallopt(_M_MMAP_THRESHOLD, 2 * _BATCH)
-        library.mallopt(_M_TRIM_THRESHOLD, 4 * _BATCH)
 
 
 class Press(ArchiveWriter):
@@ -50,7 +38,7 @@ class Press(ArchiveWriter):
     def __init__(self, out: Output, jobs: int) -> None:
         """At most ``jobs`` frames are under way, beside the one that is being read."""
         super().__init__(out)
-        steady_memory()
+        give_back()
         self._encoders = ThreadPoolExecutor(jobs, "encode")
         self._writer = ThreadPoolExecutor(1, "write")
         self._free = threading.BoundedSemaphore(jobs)

@@ -9,16 +9,15 @@ digest against the signed list.
 
 from __future__ import annotations
 
-import ctypes
 import io
 import json
 import os
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
 from errno import ENOSPC
 from typing import Any, Final, NoReturn
 
+from installer.heap import keep
 from installer.patching.confine import confine
 from installer.patching.encoders import encoder
 from installer.patching.segments import HEADER_BYTES, Malformed, Segment
@@ -26,7 +25,6 @@ from installer.patching.zstdlib import zstd
 
 MEMORY: Final = 512 * 1024 * 1024
 """Bytes of addresses that this process may have, its interpreter among them."""
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # mallopt(3)
 _PIECE: Final = 1024 * 1024
 _MAX_ORDER: Final = 64 * 1024
 _MAX_WINDOW_LOG: Final = 27
@@ -39,7 +37,7 @@ def main(spool: int, patch: int) -> NoReturn:
         order = json.loads(_line())
         made = encoder(order["encoding"], order["unpacked"])
         base = _Base(spool, order["base_unpacked"])
-        _keep_memory()
+        keep(MEMORY)
         confine(order["memory"], order["seconds"], order["base_unpacked"] + 1)
     except OSError:
         _fail(b"patch-unconfined")
@@ -57,14 +55,6 @@ def main(spool: int, patch: int) -> NoReturn:
     except (Malformed, EOFError, zlib.error, zstd.ZstdError):
         _fail(b"patch-malformed")
     os._exit(0)
-
-
-def _keep_memory() -> None:
-    """Have glibc keep what is freed: a fresh page costs more than the bytes that are copied to it."""
-    with suppress(AttributeError, OSError):
-        library = ctypes.CDLL(None)
-        library.mallopt(_M_MMAP_MAX, 0)
-        library.mallopt(_M_TRIM_THRESHOLD, MEMORY)
 
 
 def _segments(base: _Base, patch: int, left: int) -> Iterator[bytes]:
