@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from docker.errors import NotFound
+
 from installer.edge.runtime import EdgeRuntime
 from installer.site.names import other
 from installer.state.journal import Journal
@@ -83,6 +85,9 @@ class House:
 
     def pull_down(self) -> None:
         """Leave nothing of it."""
+        if self.run is not None and self.run.poll() is None:
+            self.run.kill()
+            self.run.communicate()
         self.engine.end()
         subprocess.run(["umount", "--lazy", self.site.state], check=True)
         shutil.rmtree(self.engine.folder)
@@ -135,7 +140,10 @@ class House:
 
     def _struck(self, items: list[Any]) -> Callable[[], None] | None:
         """As the kernel does where memory is short."""
-        pids = [int(self.engine.client.api.inspect_container(one["Id"])["State"]["Pid"]) for one in items]
+        pids = []
+        for one in items:
+            with suppress(NotFound):  # just then it is taken down
+                pids.append(int(self.engine.client.api.inspect_container(one["Id"])["State"]["Pid"]))
         for pid in filter(None, pids):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import docker
+from docker.errors import NotFound
 
 
 @dataclass
@@ -79,7 +81,8 @@ class OwnEngine:
         if self._process is not None and self._process.poll() is not None:
             self.start()
         for item in self.client.containers.list(all=True):
-            item.remove(force=True, v=True)
+            with suppress(NotFound):
+                item.remove(force=True, v=True)
         self.client.networks.prune()
         self.stop(signal.SIGTERM)
         for pid in self._helpers():
