@@ -192,6 +192,9 @@ def _refuse_outdated(product: ProductState, kept: KeptRelease, site: Site, state
     assert staged is not None  # noqa: S101 - asked before
     if staged.over != product.current:
         raise _outdated(staged.release, f"it was staged over {staged.over.version}, and {product.current} serves now")
+    if kept.release.channel != site.channel:
+        why = f"it comes from the channel {kept.release.channel}, and this site follows {site.channel} now"
+        raise _outdated(staged.release, why)
     place = kept.folder / "files"
     files = {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
     names = wanted_secrets(kept.release, site, state_dir, files)

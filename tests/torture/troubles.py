@@ -181,8 +181,12 @@ class Matrix:
         self.done = {(one["strategy"], one["phase"], one["trouble"]) for one in read(results)}
         self._made = len(self.done)
         self.house = House.build(root)
-        self.site.trust(self._vendor)
-        self.site.installed(self._kit(edge=True))
+        try:
+            self.site.trust(self._vendor)
+            self.site.installed(self._kit(edge=True))
+        except BaseException:
+            self.house.pull_down()
+            raise
 
     @property
     def site(self) -> Site:
