@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.torture.apart import report_of
 
 CALLS = {"blue-green": 60, "blue-green-fails": 55, "rollback": 50, "remove": 25}
 """How many calls there are at least in each scenario."""
@@ -16,16 +14,7 @@ CALLS = {"blue-green": 60, "blue-green-fails": 55, "rollback": 50, "remove": 25}
 
 @pytest.mark.parametrize("name", CALLS)
 def test_whatever_the_disk_refuses_old_or_new_serves_and_the_next_run_converges(name: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.torture.refusals", name],
-        cwd=Path(__file__).resolve().parents[2],
-        env={"TMPDIR": str(tmp_path), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    report: dict[str, Any] = json.loads(done.stdout)
+    report = report_of("refusals", name, folder=tmp_path)
     assert report["problems"] == []
     assert report["points"] >= CALLS[name]
     assert len(report["tried"]) == 3 * report["points"]

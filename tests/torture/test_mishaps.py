@@ -5,14 +5,11 @@ On the target in files: every step by every mishap. ``make troubles`` does the s
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.torture.apart import report_of
 from tests.torture.mishaps import DISK, MISHAPS
 
 STEPS = {"blue-green": 11, "rolling": 20}
@@ -23,16 +20,7 @@ STEPS = {"blue-green": 11, "rolling": 20}
 def test_whatever_happens_at_any_step_the_exit_code_is_true_and_the_next_run_converges(
     name: str, tmp_path: Path
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.torture.mishaps", name],
-        cwd=Path(__file__).resolve().parents[2],
-        env={"TMPDIR": str(tmp_path), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    report: dict[str, Any] = json.loads(done.stdout)
+    report = report_of("mishaps", name, folder=tmp_path)
     assert report["problems"] == []
     assert len(report["steps"]) >= STEPS[name]
     assert [(step, what) for step, what, _ in report["tried"]] == [

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.torture.apart import report_of
 
 LINES = {
     "first-install": (28, 5),
@@ -28,16 +26,7 @@ LINES = {
 
 @pytest.mark.parametrize("name", LINES)
 def test_a_signal_anywhere_says_what_serves_and_the_next_run_converges(name: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.torture.signals", name, str(LINES[name][1])],
-        cwd=Path(__file__).resolve().parents[2],
-        env={"TMPDIR": str(tmp_path), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    report: dict[str, Any] = json.loads(done.stdout)
+    report = report_of("signals", name, LINES[name][1], folder=tmp_path)
     assert report["problems"] == []
     least, share = LINES[name]
     assert [line for line, _ in report["tried"]] == report["lines"][::share]

@@ -65,7 +65,8 @@ class OwnEngine:
 
     def power_cut(self) -> None:
         """Engine, its helpers and all containers are gone at once."""
-        victims = [int(item.attrs["State"]["Pid"]) for item in self.client.containers.list()]
+        pids = [int(item.attrs["State"]["Pid"]) for item in self.client.containers.list()]
+        victims = [pid for pid in pids if pid]  # 0 while one is started again: that would be all of us
         self.stop(signal.SIGKILL)
         for pid in [*victims, *self._helpers()]:
             try:
