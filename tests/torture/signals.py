@@ -58,6 +58,7 @@ def once(one: Campaign, number: int, which: signal.Signals) -> list[str]:
 def main(words: Sequence[str]) -> int:
     """``NAME`` of a scenario, and after each how many lines (1: all)."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and nohup this one
     report = Report()
     with campaign(words[0]) as one:
         numbers = [number for number, name in enumerate(one.names) if re.fullmatch("journal .*: after", name)]

@@ -85,9 +85,15 @@ def test_a_result_that_could_not_be_written_is_said_and_a_failure_keeps_its_code
             assert ("what was asked for is done, but its result could not be written" in err) is (verb == "work")
 
 
+def heeding() -> None:
+    """As in a terminal: a shell in the background has SIGINT ignored, nohup SIGHUP."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_signal_ends_it_with_one_object_however_often_it_comes(number: signal.Signals) -> None:
-    process = start("wait", "--json", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    process = start("wait", "--json", preexec_fn=heeding)
     assert process.stderr.readline() == "waiting\n"
     for _ in range(3):
         process.send_signal(number)
