@@ -18,6 +18,7 @@ from installer.trust.lost import note_use
 
 _POLL: Final = 0.5
 _AWAY: Final = 20.0  # seconds; the engine starts what was killed within one, and pauses longer each time
+_FIRST_CHECK: Final = 3.0  # seconds; a worker that has just started asks its servers within one, on an idle machine
 _FEW: Final = 3
 _SHARE: Final = 100  # one answer in so many may go wrong: products have their own errors
 
@@ -64,21 +65,29 @@ class FrontDoor:
     def _watch(self, action: act.Watch) -> None:
         edge = self._host.edge()
         before = edge.errors(action.product, action.colour)
-        began = time.monotonic()
-        while (left := began + action.seconds - time.monotonic()) > 0:
-            time.sleep(min(_POLL, left))
+        began, known = time.monotonic(), False
+        while True:
             why = _broken(edge.errors(action.product, action.colour).since(before))
-            if why is None and not edge.ready(action.product, action.colour):
+            ready = edge.ready(action.product, action.colour)
+            passed = time.monotonic() - began
+            if why is None and not ready and known:
                 why = "it stopped being healthy"
+            if why is None and not ready and passed > _FIRST_CHECK:
+                why = "no check of the front door has found it healthy"
             if why is not None:
-                error = SealiftError(
-                    "edge-failed",
-                    f"{time.monotonic() - began:.0f} s after the switch: {why}",
-                    hint="the log lines of the new release say more",
-                )
-                raise self._host.with_logs(error, action.product, action.colour)
+                raise self._suffered(action, passed, why)
+            known = known or ready
+            if known and passed >= action.seconds:
+                break
+            time.sleep(min(_POLL, max(_POLL / 10, action.seconds - passed)))
         for question in action.questions:
             self._ask(question, action.product, action.colour)
+
+    def _suffered(self, action: act.Watch, seconds: float, why: str) -> SealiftError:
+        error = SealiftError(
+            "edge-failed", f"{seconds:.0f} s after the switch: {why}", hint="the log lines of the new release say more"
+        )
+        return self._host.with_logs(error, action.product, action.colour)
 
     def _drain(self, action: act.Drain) -> None:
         edge = self._host.edge()
