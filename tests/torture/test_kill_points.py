@@ -5,16 +5,14 @@ Each campaign is a process of its own (``python -m tests.torture.campaign``); wh
 
 from __future__ import annotations
 
-import json
 import random
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from installer.state.journal import Journal
+from tests.torture.apart import report_of
 from tests.torture.campaign import SCENARIOS, Campaign, Scenario, chosen
 
 SEED = 20261121
@@ -46,19 +44,8 @@ LONG = {"journey": 220}
 assert {**POINTS, **LONG}.keys() == SCENARIOS.keys()
 
 
-def _hit(name: str, tmp_path: Path, points: int, shard: int = 0, shards: int = 1) -> dict[str, Any]:
-    words = [name, SEED, points, AGAIN, shard, shards]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.torture.campaign", *map(str, words)],
-        cwd=Path(__file__).resolve().parents[2],
-        env={"TMPDIR": str(tmp_path), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    report: dict[str, Any] = json.loads(done.stdout)
-    return report
+def _hit(name: str, folder: Path, points: int, shard: int = 0, shards: int = 1) -> dict[str, Any]:
+    return report_of("campaign", name, SEED, points, AGAIN, shard, shards, folder=folder)
 
 
 @pytest.mark.parametrize("name", POINTS)
