@@ -49,6 +49,6 @@ def _row(bench: Bench, whole: Path, first: Path, count: int, size: int) -> Row:
         Goal("wall of inspecting", seen.ratio(wall), None),
         Goal("wall of loading", loaded.ratio(wall), None),
     )
-    title = f"{count} parts of {size / 1e6:.3g} MB"
+    title = f"{count} parts of {size / 1e6:,.0f} MB"
     command = "bundle verify, bundle inspect, load: PART.001"
     return Row(title, command, "the same with the one file", goals, runs=both(verified))
