@@ -1,6 +1,6 @@
 # Debian 12 with git, make and python3 is enough; `make setup` gets the rest. `make` alone shows this list.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint reproducible load mutation fuzz bench repairs kills testkit torture troubles lock clean
+.PHONY: help setup demo test lint reproducible load mutation fuzz bench repairs strikes kills testkit torture troubles lock clean
 # One run at a time: the recipes share the engine and the environment.
 .NOTPARALLEL:
 
@@ -44,6 +44,9 @@ bench: setup ## the table of docs/performance.md, ours beside the stock tools (S
 
 repairs: setup ## heal pairs of copies with drawn damages (REPAIRS=500, FIRST=0)
 	@REPAIRS=$(or $(REPAIRS),500) FIRST=$(or $(FIRST),0) $(bin)/python -m pytest -q -p no:cacheprovider tests/unit/repair/test_repair.py
+
+strikes: setup ## every point at which a push, a pull or a build can be struck: all those of which make test takes a share
+	@EVERY=1 $(bin)/python -m pytest -q -p no:cacheprovider tests/registry/test_publish_faults.py tests/unit/bundler/test_build_faults.py
 
 kills: setup ## kill a build and a load at drawn system calls that change something, and run again (KILLS=100, SEED=6)
 	@KILLS=$(or $(KILLS),100) SEED=$(or $(SEED),6) $(bin)/python -m pytest -q -p no:cacheprovider \

@@ -10,11 +10,9 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
 from bundler.collect.documents import INDEX, MANIFEST
 from bundler.media.clear import in_the_clear
@@ -32,14 +30,13 @@ from installer.bundle.roots import root_member
 from installer.bundle.trust import Signer, TrustPolicy
 from installer.bundle.verify import read_content
 from installer.errors import SealiftError
+from installer.registry.abreast import abreast
 from installer.registry.client import RegistryClient
 from installer.registry.fill import PAUSES, fill_registry
 from installer.registry.images import Placement, beside, keep_tag
-from installer.registry.load import Held, in_order, survey
+from installer.registry.load import Held, survey
 from installer.registry.patience import Patience
 from installer.talk import Table, Talk, size
-
-_ASKING: Final = 8
 
 
 @dataclass(frozen=True)
@@ -180,8 +177,7 @@ def _share(client: RegistryClient, release: Release, where: Placement, held: Hel
         return any(_mounted(client, place, blob, source) for source in dict.fromkeys(sources.get(blob.digest, more)))
 
     lacking = [(place, blob) for place, blob in where.blobs if place not in held.blobs[blob.digest]]
-    with ThreadPoolExecutor(_ASKING) as pool:
-        return sum(map(bool, in_order(pool, share, lacking)))
+    return sum(abreast(share, lacking))
 
 
 def _likely(product: str, name: str, where: Placement) -> list[str]:

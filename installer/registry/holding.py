@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final
 
 from installer.bundle.release import Release
+from installer.registry.abreast import abreast
 from installer.registry.client import RegistryClient
 from installer.registry.images import placed
-from installer.registry.load import in_order
-
-_ASKING: Final = 8
 
 
 def held(client: RegistryClient, releases: Iterable[Release]) -> frozenset[str]:
@@ -31,8 +27,7 @@ def held(client: RegistryClient, releases: Iterable[Release]) -> frozenset[str]:
     def has_manifest(item: tuple[str, str]) -> bool:
         return client.manifest_digest(*item) == item[1]
 
-    with ThreadPoolExecutor(_ASKING) as pool:
-        there = list(in_order(pool, has_blob, blobs.items()))
-        present = list(in_order(pool, has_manifest, manifests))
+    there = abreast(has_blob, blobs.items())
+    present = abreast(has_manifest, manifests)
     found = {digest for (_, digest), is_there in zip(blobs, there, strict=True) if is_there}
     return frozenset(found | {digest for (_, digest), is_there in zip(manifests, present, strict=True) if is_there})

@@ -10,22 +10,19 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 from installer.bundle.content import Writer
 from installer.bundle.release import Descriptor, File, Release
 from installer.errors import SealiftError
+from installer.registry.abreast import abreast
 from installer.registry.client import RegistryClient
 from installer.registry.images import Kept, Placement, placed
 from installer.registry.upload import Uploads
 
 MAX_MANIFEST: Final = 4 * 1024 * 1024
-_ASKING: Final = 8
-
-_Asked = TypeVar("_Asked")
 
 
 @dataclass(frozen=True)
@@ -55,9 +52,8 @@ def survey(client: RegistryClient, placement: Placement, others: Collection[str]
         named = (kept.part.digest, *kept.tags)
         return all(client.manifest_digest(kept.repository, name) == kept.part.digest for name in named)
 
-    with ThreadPoolExecutor(_ASKING) as pool:
-        blob_answers = list(in_order(pool, has_blob, placement.blobs))
-        manifest_answers = list(in_order(pool, has_manifest, placement.manifests))
+    blob_answers = abreast(has_blob, placement.blobs)
+    manifest_answers = abreast(has_manifest, placement.manifests)
     places: dict[str, set[str]] = {part.digest: set() for _, part in placement.blobs}
     for (repository, part), found in zip(placement.blobs, blob_answers, strict=True):
         if found:
@@ -130,8 +126,7 @@ class RegistrySink:
             shared += [
                 (digest, repository, min(there)) for repository in repositories if there and repository not in there
             ]
-        with ThreadPoolExecutor(_ASKING) as pool:
-            list(in_order(pool, self._share, shared))
+        abreast(self._share, shared)
 
     def finish_manifests(self) -> None:
         """Push the manifests that the registry lacks and tag them. Call it after all of the bundle was verified.
@@ -139,8 +134,7 @@ class RegistrySink:
         Raises ``registry-*`` (9).
         """
         lacking = [image for image in self._placement.images if not all(map(self._is_there, image))]
-        with ThreadPoolExecutor(_ASKING) as pool:
-            list(in_order(pool, self._push_image, lacking))
+        abreast(self._push_image, lacking)
 
     def _is_there(self, kept: Kept) -> bool:
         return (kept.repository, kept.part.digest) in self._held.manifests
@@ -190,13 +184,3 @@ def _repositories_of(wanted: Iterable[tuple[str, Descriptor]]) -> dict[str, list
     for repository, blob in wanted:
         repositories.setdefault(blob.digest, []).append(repository)
     return repositories
-
-
-def in_order(pool: ThreadPoolExecutor, work: Callable[[_Asked], object], items: Iterable[_Asked]) -> Iterable[object]:
-    """The results in order; the first failure ends it, and what has not begun is not begun."""
-    waiting = [pool.submit(work, item) for item in items]
-    try:
-        yield from (future.result() for future in waiting)
-    finally:
-        for future in waiting:
-            future.cancel()

@@ -3,6 +3,8 @@
 Rules:
 - At most :data:`PARALLEL` uploads run at once, each with at most :data:`WAITING` chunks waiting (1 MiB each): the
   reader is held back rather than memory filled.
+- A blob of at most :data:`SMALL` bytes is held until it is whole, and sent by one of :data:`SMALL_PARALLEL` threads
+  that stay: a registry takes its time for each blob, however small, and a thread for each would cost much of a request.
 - A blob counts only after the registry has stored it under its digest.
 - An upload that breaks in its first :data:`REPLAY` bytes is begun again. After a later failure nothing more is sent, as
   bytes that passed by once cannot be sent again; the reader goes on to the end, and :mod:`installer.registry.fill`
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -23,6 +26,8 @@ from installer.registry.client import RegistryClient
 PARALLEL: Final = 2
 WAITING: Final = 3
 REPLAY: Final = 2 * 1024 * 1024
+SMALL: Final = 256 * 1024
+SMALL_PARALLEL: Final = 6
 _PAUSES: Final = (1.0, 2.0)  # seconds before the second and third try
 
 
@@ -42,10 +47,15 @@ class Uploads:
         self.client = client
         self._places = threading.Semaphore(PARALLEL)
         self._running: list[Upload] = []
+        self._letters: queue.Queue[Letter | None] = queue.Queue(SMALL_PARALLEL)
+        self._carriers: list[threading.Thread] = []
         self._failure: BaseException | None = None
 
-    def begin(self, repository: str, blob: Descriptor | File) -> Upload | None:
+    def begin(self, repository: str, blob: Descriptor | File) -> Upload | Letter | None:
         """Start an upload, as soon as there is a place; None after a failure that another pass may mend."""
+        if blob.size <= SMALL:
+            self.refuse_what_lasts()
+            return Letter(self, repository, blob) if self._failure is None else None
         self._places.acquire()
         try:
             self.refuse_what_lasts()
@@ -61,6 +71,14 @@ class Uploads:
             raise
         return upload
 
+    def post(self, letter: Letter) -> None:
+        """Send it as soon as a carrier is free; waits while there are as many before it as there are carriers."""
+        if len(self._carriers) < SMALL_PARALLEL:
+            # A daemon, so that an interrupted program ends although the registry does not answer.
+            self._carriers.append(threading.Thread(target=self._carry, name="small-uploads", daemon=True))
+            self._carriers[-1].start()
+        self._letters.put(letter)
+
     def refuse_what_lasts(self) -> None:
         """Raise the failure of an upload, if there was one that asking again will not mend."""
         if self._failure is not None and not may_pass(self._failure):
@@ -72,15 +90,66 @@ class Uploads:
             upload.drop()
         for upload in self._running:
             upload.join()
-        self._running = []
+        for _ in self._carriers:
+            self._letters.put(None)
+        for carrier in self._carriers:
+            carrier.join()
+        self._running, self._carriers = [], []
         if self._failure is not None:
             raise self._failure
 
     def ended(self, failure: BaseException | None) -> None:
         """An upload is over (called by its thread)."""
+        self._note(failure)
+        self._places.release()
+
+    def _note(self, failure: BaseException | None) -> None:
         if failure is not None and self._failure is None:
             self._failure = failure
-        self._places.release()
+
+    def _carry(self) -> None:
+        while (letter := self._letters.get()) is not None:
+            try:
+                if self._failure is None:
+                    letter.send()
+            except SealiftError as error:
+                self._note(_explain(error, letter.blob))
+            except BaseException as error:  # a bug must not leave the reader waiting
+                self._note(error)
+
+
+class Letter:
+    """A :class:`~installer.bundle.content.Writer` for a small blob: it is sent once it is whole and right."""
+
+    def __init__(self, uploads: Uploads, repository: str, blob: Descriptor | File) -> None:
+        self.blob = blob
+        self._uploads, self._repository = uploads, repository
+        self._chunks: list[bytes] = []
+
+    def write(self, chunk: bytes) -> None:
+        """Keep the next bytes. Raises what no other pass will mend."""
+        self._uploads.refuse_what_lasts()
+        self._chunks.append(bytes(chunk))
+
+    def finish(self) -> None:
+        """All bytes came: the registry may store the blob. :meth:`Uploads.wait` waits for it."""
+        self._uploads.post(self)
+
+    def abort(self) -> None:
+        """Forget this blob. Never raises."""
+        self._chunks.clear()
+
+    def send(self) -> None:
+        """Send it, again where the registry cannot be reached. Raises the errors of :class:`RegistryClient`."""
+        for pause in (*_PAUSES, None):
+            try:
+                client = self._uploads.client
+                client.upload_blob(self._repository, self.blob.digest, self.blob.size, self._chunks)
+                return
+            except SealiftError as error:
+                if error.id != "registry-unreachable" or pause is None:
+                    raise
+            time.sleep(pause)
 
 
 class Upload(threading.Thread):

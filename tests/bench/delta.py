@@ -73,7 +73,7 @@ def delta(bench: Bench) -> Iterator[Row]:
     )
     title = f"delta, {made['packages']} packages upgraded in one layer of {made['size'] / 1e6:.0f} MB"
     command = "bundle pack NEW --since OLD; load it as sealift install does, into a registry with OLD"
-    yield Row(title, command, "load the whole of NEW in the same way", goals, runs=both(pairs))
+    yield Row(title, command, "load the whole of NEW in the same way", goals, runs=both(pairs), other="the whole")
     shutil.rmtree(folder)
 
 

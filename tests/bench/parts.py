@@ -51,4 +51,4 @@ def _row(bench: Bench, whole: Path, first: Path, count: int, size: int) -> Row:
     )
     title = f"{count} parts of {size / 1e6:,.0f} MB"
     command = "bundle verify, bundle inspect, load: PART.001"
-    return Row(title, command, "the same with the one file", goals, runs=both(verified))
+    return Row(title, command, "the same with the one file", goals, runs=both(verified), other="one file")

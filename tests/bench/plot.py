@@ -24,7 +24,7 @@ def draw(table: Sequence[Measured]) -> str:
     caption = f"{' to '.join(dict.fromkeys((days[0], days[-1])))}, {scales}; {table[-1].machine['processor']}"
     parts: list[str] = []
     y = 30
-    parts.append(_text(24, y, "Seconds, ours beside the stock tools", size=17, weight=600))
+    parts.append(_text(24, y, "Seconds, ours beside the other way", size=17, weight=600))
     y += 20
     parts.append(_text(24, y, caption, size=12, colour=_SOFT))
     y += 22
@@ -64,7 +64,7 @@ def _pair(parts: list[str], row: Row, y: int) -> int:
     ours, stock = (_middle([one["wall"] for one in row.runs[side]]) for side in ("ours", "beside"))
     most = max(ours, stock)
     parts.append(_text(_LEFT - 14, y + 19, row.title, anchor="end"))
-    for offset, value, colour, name in ((0, ours, _OURS, "sealift"), (15, stock, _STOCK, "stock tools")):
+    for offset, value, colour, name in ((0, ours, _OURS, "sealift"), (15, stock, _STOCK, row.other)):
         length = max(2.0, _BAR * 0.8 * value / most)
         parts.append(f"<rect x='{_LEFT}' y='{y + offset}' width='{length:.1f}' height='13' rx='2' fill='{colour}'/>")
         parts.append(_text(_LEFT + length + 8, y + offset + 11, f"{value:.2f} s  {name}", size=12, colour=_SOFT))

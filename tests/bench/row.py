@@ -28,7 +28,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Row:
-    """One row: the commands of both sides, the figures, and the runs behind them."""
+    """One row: the commands of both sides, the figures, and the runs behind them; ``other`` names the other side."""
 
     title: str
     ours: str
@@ -36,6 +36,7 @@ class Row:
     goals: tuple[Goal, ...]
     note: str = ""
     runs: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    other: str = "stock tools"
 
 
 @dataclass(frozen=True)

@@ -203,7 +203,7 @@ def hangs(pid: int, fork: Fork) -> bool:
     for thread in Path(f"/proc/{pid}/task").iterdir():
         try:
             words = (thread / "stat").read_text().rpartition(")")[2].split()
-        except FileNotFoundError:  # it has ended
+        except (FileNotFoundError, ProcessLookupError):  # it has ended
             continue
         ticks, asleep = ticks + int(words[11]) + int(words[12]), asleep and words[0] == "S"
     if ticks != fork.ticks or not asleep:

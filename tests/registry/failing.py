@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from installer.registry.address import RegistryAddress
 from installer.registry.client import RegistryClient
 from installer.registry.patience import Patience
@@ -45,8 +48,13 @@ def links(registry: Distribution, repository: str) -> dict[str, bytes]:
     """What a repository, and those below it, hold and name: tags as they stand, layers and manifests; no history of
     tags, and no upload that was begun."""
     root = registry.folder / "data/docker/registry/v2/repositories" / repository
-    found = (path for path in root.rglob("link") if not {"_uploads", "index"} & set(path.parts))
-    return {str(path.relative_to(root)): path.read_bytes() for path in found}
+    found: dict[str, bytes] = {}
+    for folder, inner, names in os.walk(root):  # which passes over what the registry is just removing
+        inner[:] = [name for name in inner if name not in ("_uploads", "index")]
+        if "link" in names:
+            path = Path(folder, "link")
+            found[str(path.relative_to(root))] = path.read_bytes()
+    return found
 
 
 def tags(found: dict[str, bytes]) -> dict[str, bytes]:

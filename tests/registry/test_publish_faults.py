@@ -1,4 +1,5 @@
-"""A full disk, a kill, and a registry that fails, at every call of a pull; a push that is killed while it sends.
+"""A full disk, a kill, and a registry that fails, at every call of a pull; a push that is killed at anything that it
+sends, or whose registry fails at any change.
 
 Whatever happens, what stands under the final name is right or not there, and the same command again ends well.
 """
@@ -6,13 +7,7 @@ Whatever happens, what stands under the final name is right or not there, and th
 from __future__ import annotations
 
 import errno
-import os
-import re
-import shutil
-import signal
-import subprocess
-import sys
-from collections import Counter
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -27,18 +22,19 @@ from bundler.publish.place import Place
 from bundler.writing import press
 from installer.errors import SealiftError
 from installer.talk import Talk
-from tests.unit.bundler.faults import strikes
+from tests.unit.bundler.converging import Output
+from tests.unit.bundler.faults import chosen, strikes
 
 from .conftest import Distribution
 from .doubtful import serving
-from .failing import HASTY, FailsAt
-from .shelf import TAG, Shelf, files
+from .failing import HASTY, FailsAt, links, tags
+from .shelf import TAG, Shelf
 
 pytestmark = pytest.mark.e2e
 KIT = "board-v2.1.0"
 PART = 16 * 1024
-KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
-MOMENTS = 6
+SHARE = 16
+"""How many points of what asks a registry are struck, unless all of them are wanted (``make strikes``)."""
 
 
 @dataclass
@@ -87,94 +83,124 @@ def shelf(shared_registry: Distribution, kit: Path, tmp_path_factory: pytest.Tem
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Place, "reader", reader)
         patch.setattr(press, "_BATCH", 0)  # every frame is written by itself
-        pulling(made)
         yield made
 
 
-def pulling(shelf: Shelf) -> None:
-    shelf.heard.seek(0)
-    shelf.pull(part_size=PART)
+@pytest.fixture(scope="module")
+def pulled(shelf: Shelf) -> Output:
+    """What is pulled from it, again and again."""
 
+    def run() -> None:
+        shelf.heard.seek(0)
+        shelf.pull(part_size=PART)
 
-def gone(shelf: Shelf) -> None:
-    shutil.rmtree(shelf.output, ignore_errors=True)
-
-
-def converges(shelf: Shelf, right: dict[str, bytes]) -> None:
-    if not shelf.output.exists() or not any(shelf.output.iterdir()):
-        return  # as it was in the beginning, from where it has just been seen to end well
-    if (shelf.output / KIT).exists():
-        assert files(shelf.output / KIT) == right
-    pulling(shelf)
-    assert files(shelf.output / KIT) == right
-    assert [path.name for path in shelf.output.iterdir()] == [KIT]
+    made = Output(shelf.output, KIT, run)
+    made.prove()
+    return made
 
 
 @pytest.mark.parametrize("sticky", [False, True], ids=["full-once", "full-from-then-on"])
-def test_a_full_disk_at_any_call_of_a_pull_leaves_nothing_wrong(shelf: Shelf, sticky: bool) -> None:
-    right = files(shelf.output / KIT)
+def test_a_full_disk_at_any_call_of_a_pull_leaves_nothing_wrong(pulled: Output, sticky: bool) -> None:
     made = []
-    for call in strikes(lambda: gone(shelf), lambda: pulling(shelf), errno.ENOSPC, sticky=sticky):
+    for call in strikes(pulled.begin, pulled.run, errno.ENOSPC, sticky=sticky):
         made.append(call)
-        converges(shelf, right)
+        pulled.converges()
     assert {"write", "create", "rename", "fsync", "mkdir"} <= set(made) and made.count("write") > 30
 
 
-def test_a_kill_at_any_call_of_a_pull_leaves_nothing_wrong(shelf: Shelf) -> None:
-    right = files(shelf.output / KIT)
-    for _ in strikes(lambda: gone(shelf), lambda: pulling(shelf), None):
-        converges(shelf, right)
+def test_a_kill_at_any_call_of_a_pull_leaves_nothing_wrong(pulled: Output) -> None:
+    for _ in strikes(pulled.begin, pulled.run, None):
+        pulled.converges()
 
 
 def test_a_registry_that_fails_at_any_request_of_a_pull_leaves_nothing_wrong(
-    shelf: Shelf, shared_registry: Distribution
+    shelf: Shelf, pulled: Output, shared_registry: Distribution
 ) -> None:
-    right = files(shelf.output / KIT)
     with serving(proxy := FailsAt(shared_registry.address.host, [])):
         proxy.harmless = ()
         asking = Shelf.at(proxy.url.removeprefix("http://"), shelf.kit, shelf.output)
-        gone(shelf)
+        pulled.begin()
         asking.pull(patience=HASTY, part_size=PART)
         requests = proxy.changes
         assert requests > 10
-        for number in range(1, requests + 1):
-            gone(shelf)
+        for number in chosen(requests, SHARE):
+            pulled.begin()
             proxy.strike(number)
             try:
                 asking.pull(patience=HASTY, part_size=PART)
             except SealiftError as error:
                 assert error.exit_code == 9
             assert proxy.was_hit
-            converges(shelf, right)
+            pulled.converges()
 
 
-def push(kit: str, host: str, repository: str) -> None:
-    """All of it, in a process of its own."""
-    Shelf.at(host, Path(kit), Path("unused"), repository).push()
+@dataclass
+class Desk:
+    """Pushes one release to a new repository each time."""
+
+    registry: Distribution
+    kit: Path
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+    repository: str = ""
+    right: dict[str, bytes] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        self.repository = f"desk-{next(self.numbers)}/board"
+
+    def run(self, host: str = "") -> None:
+        shelf = Shelf.at(host or self.registry.address.host, self.kit, Path("unused"), self.repository)
+        shelf.push(patience=HASTY)
+
+    def is_at_rest(self) -> dict[str, bytes]:
+        """Whoever finds the tag finds all of it; what else is named there is right."""
+        found = links(self.registry, self.repository)
+        if any(f"/tags/{TAG}/" in path for path in found):
+            assert found == self.right
+        named = {path: data for path, data in tags(found).items() if "/tags/sha256-" not in path}  # a list that grows
+        assert named.items() <= self.right.items()
+        return found
+
+    def converges(self) -> None:
+        self.is_at_rest()
+        self.run()
+        assert self.is_at_rest() == self.right
 
 
-def traced(words: tuple[str, str, str], trace: Path, *options: str) -> int:
-    """Push under strace, which writes the sends to ``trace``; how it ended."""
-    program = ["strace", "-f", "-qq", "-o", str(trace), "-e", "trace=sendto", *options]
-    program += [sys.executable, "-c", f"from {__name__} import push; push(*{words!r})"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run(program, env=environment, check=False, timeout=120).returncode
+@pytest.fixture(scope="module")
+def desk(shared_registry: Distribution, kit: Path) -> Desk:
+    made = Desk(shared_registry, kit)
+    made.begin()
+    made.run()
+    made.right = links(shared_registry, made.repository)
+    assert any(f"/tags/{TAG}/" in path for path in made.right)
+    return made
 
 
-def test_any_killed_push_is_finished_by_the_next(registry: Distribution, kit: Path, tmp_path: Path) -> None:
-    host, trace = registry.address.host, tmp_path / "trace"
-    assert traced((str(kit), host, "whole/board"), trace) == 0
-    counts = Counter(re.findall(r"^(\d+) +sendto\(", trace.read_text(), re.MULTILINE))
-    most = max(counts.values())
-    assert most >= MOMENTS, counts
-    right = files(kit)
-    for number in range(MOMENTS):
-        when = 1 + number * (most - 1) // (MOMENTS - 1)
-        shelf = Shelf.at(host, kit, tmp_path / f"out-{when}", f"killed-{when}/board")
-        words = (str(kit), host, shelf.place.repository)
-        assert traced(words, trace, "-e", f"inject=sendto:signal=KILL:when={when}") in (*KILLED, 0), when
-        client = registry.client()
-        if client.manifest_digest(shelf.place.repository, TAG) is not None:  # what has its tag is whole
-            assert files(shelf.pull().built.kit) == right
-        shelf.push()
-        assert files(shelf.pull().built.kit) == right
+def test_a_push_that_is_killed_at_anything_that_it_sends_is_finished_by_the_next(desk: Desk) -> None:
+    made = 0
+    for call in strikes(desk.begin, desk.run, None, sends=True, share=SHARE):
+        assert call == "send", "a push writes to no disk of its own"
+        desk.converges()
+        made += 1
+    assert made >= SHARE
+
+
+@pytest.mark.parametrize("sticky", [False, True], ids=["once", "from-then-on"])
+def test_a_push_that_fails_at_any_change_of_the_registry_is_finished_by_the_next(desk: Desk, sticky: bool) -> None:
+    with serving(proxy := FailsAt(desk.registry.address.host, [])):
+        host = proxy.url.removeprefix("http://")
+        desk.begin()
+        desk.run(host)
+        changes = proxy.changes
+        assert changes > 30 and desk.is_at_rest() == desk.right
+        for number in chosen(changes, SHARE // 2):
+            desk.begin()
+            proxy.strike(number, sticky=sticky)
+            try:
+                desk.run(host)
+            except SealiftError as error:
+                assert error.exit_code == 9
+            else:
+                assert not sticky, f"change {number} failed, and nobody noticed"
+            assert proxy.was_hit
+            desk.converges()

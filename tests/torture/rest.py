@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,14 @@ from tests.contract.driver import world_of
 
 _PASSING = ("state/journal", "state/state.", "state/lock", "state/trials/")
 _VARYING = ("sequence", "journal")
+_DRAWN = re.compile(r"\.[0-9a-f]{8}\.new$|\.\d+\.")
+"""What of a draft's name is drawn, or the number of a process."""
+_TOLD = re.compile(
+    rb"\d{4}-\d\d-\d\dT[\d:.+Z]+|(?<=\"wall\":)[\d.]+|(?<=\"uptime\":)[\d.]+"
+    rb"|(?:(?<=^)|(?<=\n))[0-9a-f]{64}(?= \{)|(?<=\"sha256\":\")[0-9a-f]{64}(?=\"\}\n)"
+)
+"""Times, and the seals over lines that hold some."""
+_RUN = re.compile(rb"(?<=\"run\":\")[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,20 @@ class Picture:
         found = [name for name in names if self.files.get(name) != other.files.get(name)]
         found = [f"{name}: {self.files.get(name)} instead of {other.files.get(name)}" for name in found]
         return found + ([] if self.state == other.state else [f"state: {json.dumps(self.state)} / {other.state}"])
+
+
+def fingerprint(root: Path) -> str:
+    """All that the next run finds below ``root``, whoever wrote it and when: names and bytes, without times, the seals
+    over them, drawn names, and what a dead process left in its lock."""
+    found, runs = hashlib.sha256(), dict[bytes, bytes]()
+    for path in sorted(root.rglob("*"), key=lambda path: _DRAWN.sub(".", str(path))):
+        name, status = _DRAWN.sub(".", str(path.relative_to(root))), path.lstat()
+        data = path.read_bytes() if path.is_file() and path.name != "lock" else b""
+        if name.startswith("state/"):
+            data = _TOLD.sub(b"", data)
+            data = _RUN.sub(lambda match: runs.setdefault(match[0], b"run %d" % len(runs)), data)
+        found.update(f"{name}\0{status.st_mode}\0{len(data)}\0".encode() + data)
+    return found.hexdigest()
 
 
 def _is_draft_of_the_world(name: str) -> bool:

@@ -12,6 +12,7 @@ import builtins
 import http.client
 import io
 import os
+import random
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -116,6 +117,15 @@ def _counting(faults: Faults, name: str, real: Callable[..., Any]) -> Callable[.
     return call
 
 
+def chosen(count: int, share: int | None) -> list[int]:
+    """The points to strike, from 1 to ``count``: all, or a drawn ``share`` of them and the last. ``EVERY=1`` in the
+    environment (``make strikes``) makes it all of them everywhere."""
+    every = range(1, count + 1)
+    if share is None or share >= count or os.environ.get("EVERY"):
+        return list(every)
+    return sorted({*random.Random(count).sample(every, share - 1), count})
+
+
 def strikes(
     begin: Callable[[], object],
     run: Callable[[], object],
@@ -123,9 +133,11 @@ def strikes(
     *,
     sticky: bool = False,
     sends: bool = False,
+    share: int | None = None,
 ) -> Iterator[str]:
     """Run again and again, each time from :func:`begin`, struck at the first call, the second one, and so on to the
-    last. Yields after each strike what kind of call it was; the points are counted in a run that nothing strikes.
+    last, or at a share of them (:func:`chosen`). Yields after each strike what kind of call it was; the points are
+    counted in a run that nothing strikes.
 
     ``error`` None kills a process of its own there. What else than the error is raised comes through.
     """
@@ -133,7 +145,8 @@ def strikes(
     with injected(Faults(sends=sends)) as counted:
         run()
     assert counted.calls
-    for number, call in enumerate(counted.calls, 1):
+    for number in chosen(len(counted.calls), share):
+        call = counted.calls[number - 1]
         begin()
         if error is None:
             assert killed_at(number, run, sends=sends), (number, call)

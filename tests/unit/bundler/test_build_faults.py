@@ -19,6 +19,7 @@ from bundler.signing.sign import generate, load_keys
 from bundler.writing import press
 from installer.errors import SealiftError
 from installer.talk import Talk
+from tests.unit.bundler.converging import Output, files
 from tests.unit.bundler.faults import Faults, injected, killed_at
 from tests.unit.bundler.layouts import make_product
 
@@ -26,45 +27,28 @@ QUIET = Talk(quiet=True)
 KIT = "board-v2.1.0"
 
 
-class Bench:
+class Bench(Output):
     """A product that is built again and again."""
 
     def __init__(self, root: Path, part_size: int | None = None) -> None:
         manifest = make_product(root)
         generate(root, "release", "word")
-        self.out = root / "out"
+        super().__init__(root / "out", KIT, self.build)
         keys = (root / "release.key",)
         installer = manifest.parent / "install"
-        self.request = Request("v2.1.0", root, keys=keys, installer=installer, output=self.out, part_size=part_size)
-        self.build()
-        self.right = files(self.out / KIT)
+        self.request = Request("v2.1.0", root, keys=keys, installer=installer, output=self.folder, part_size=part_size)
+        self.prove()
         self.kept = root / "kept"
-        shutil.copytree(self.out, self.kept)
-        self.clear()
+        shutil.copytree(self.folder, self.kept)
+        self.begin()
 
     def build(self) -> None:
         build(self.request, lambda _: "word", QUIET)
 
-    def clear(self) -> None:
-        """Nothing has been built."""
-        shutil.rmtree(self.out, ignore_errors=True)
-
     def restore(self) -> None:
         """The same release has been built."""
-        self.clear()
-        shutil.copytree(self.kept, self.out)
-
-    def converges(self) -> None:
-        """What is there is right, and building again ends well and leaves nothing behind."""
-        if (self.out / KIT).exists():
-            assert files(self.out / KIT) == self.right
-        self.build()
-        assert files(self.out / KIT) == self.right
-        assert [path.name for path in self.out.iterdir()] == [KIT]
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        self.begin()
+        shutil.copytree(self.kept, self.folder)
 
 
 @pytest.fixture(scope="module", params=[None, 8192], ids=["one-file", "parts"])
@@ -92,11 +76,11 @@ def calls(bench: Bench) -> list[str]:
 @pytest.mark.parametrize(
     ("error", "sticky", "prepare"),
     [
-        pytest.param(errno.ENOSPC, False, Bench.clear, id="full-once-first"),
+        pytest.param(errno.ENOSPC, False, Bench.begin, id="full-once-first"),
         pytest.param(errno.ENOSPC, False, Bench.restore, id="full-once-again"),
-        pytest.param(errno.ENOSPC, True, Bench.clear, id="full-sticky-first"),
+        pytest.param(errno.ENOSPC, True, Bench.begin, id="full-sticky-first"),
         pytest.param(errno.ENOSPC, True, Bench.restore, id="full-sticky-again"),
-        pytest.param(errno.EIO, False, Bench.clear, id="broken-once-first"),
+        pytest.param(errno.EIO, False, Bench.begin, id="broken-once-first"),
     ],
 )
 def test_a_call_that_fails_leaves_nothing_wrong(
@@ -117,11 +101,11 @@ def test_a_call_that_fails_leaves_nothing_wrong(
                 assert not set(made[number - 1 : number]) & {"write", "fsync", "create"}, made[number - 1]
         assert faults.count >= number
         if prepare is Bench.restore and not sticky:
-            assert (bench.out / KIT).exists(), made[number - 1]
+            assert (bench.folder / KIT).exists(), made[number - 1]
         bench.converges()
 
 
-@pytest.mark.parametrize("prepare", [Bench.clear, Bench.restore], ids=["first", "again"])
+@pytest.mark.parametrize("prepare", [Bench.begin, Bench.restore], ids=["first", "again"])
 def test_a_kill_at_any_call_leaves_nothing_wrong(bench: Bench, prepare: Callable[[Bench], None]) -> None:
     prepare(bench)
     for number in range(1, len(calls(bench)) + 1):
@@ -132,7 +116,7 @@ def test_a_kill_at_any_call_leaves_nothing_wrong(bench: Bench, prepare: Callable
 
 def test_a_kit_that_a_killed_build_put_aside_still_counts(bench: Bench) -> None:
     bench.restore()
-    (bench.out / KIT).rename(bench.out / f"{KIT}.old{PARTIAL}")
+    (bench.folder / KIT).rename(bench.folder / f"{KIT}.old{PARTIAL}")
     notes = bench.request.root / "manifests/board/UPGRADE.md"
     before = notes.read_text()
     notes.write_text("another release\n")
@@ -142,4 +126,4 @@ def test_a_kit_that_a_killed_build_put_aside_still_counts(bench: Bench) -> None:
     finally:
         notes.write_text(before)
     assert caught.value.id == "output-exists"
-    assert files(bench.out / KIT) == bench.right
+    assert files(bench.folder / KIT) == bench.right
