@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NoReturn
@@ -20,6 +21,8 @@ from installer.program.carried import argv_of
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "DOCKER_CONFIG")
 _FOLDERS = frozenset({"HOME", "TMPDIR", "DOCKER_CONFIG"})
 _PACKAGES = Path(__file__).resolve().parents[1]
+_PIPE = 1024 * 1024
+"""Bytes that wait in a pipe: with the 64 KiB that are usual, two processes wake each other sixteen times as often."""
 _USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -67,41 +70,53 @@ class Worker:
 
 
 @contextmanager
-def confined_worker(spool: int) -> Iterator[Worker]:
-    """The process of :mod:`installer.patching.worker`, with its pipes and the descriptor ``spool``.
+def worker(code: str, descriptors: Iterable[int]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of this Python that runs ``code``, with three pipes and these descriptors.
 
     It inherits nothing else, and is gone at the end of the block.
     """
+    words = (*_interpreter(), "-IB", "-X", "utf8", "-c", f"import sys; sys.path.insert(0, {str(_PACKAGES)!r}); {code}")
+    process = subprocess.Popen(
+        words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=tuple(descriptors),
+        env={},
+        cwd="/",
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            with suppress(OSError):
+                pipe.close()  # type: ignore[union-attr]
+        process.wait()
+
+
+@contextmanager
+def confined_worker(spool: int) -> Iterator[Worker]:
+    """The process of :mod:`installer.patching.worker`, with its pipes and the descriptor ``spool``."""
     theirs, ours = os.pipe()
-    with os.fdopen(ours, "wb") as patch:
-        code = f"from installer.patching.worker import main; main({spool}, {theirs})"
+    code = f"from installer.patching.worker import main; main({spool}, {theirs})"
+    with ExitStack() as stack:
+        patch = os.fdopen(ours, "wb")
+        stack.callback(_closed, patch)  # after the process is gone: whoever waits for it to read would wait for ever
         try:
-            process = subprocess.Popen(
-                (
-                    *_interpreter(),
-                    "-IB",
-                    "-X",
-                    "utf8",
-                    "-c",
-                    f"import sys; sys.path.insert(0, {str(_PACKAGES)!r}); {code}",
-                ),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                pass_fds=(spool, theirs),
-                env={},
-                cwd="/",
-            )
+            process = stack.enter_context(worker(code, (spool, theirs)))
         finally:
             os.close(theirs)
-        try:
-            yield Worker(process, patch)
-        finally:
-            process.kill()
-            for pipe in (process.stdin, process.stdout, process.stderr, patch):
-                with suppress(OSError):
-                    pipe.close()  # type: ignore[union-attr]
-            process.wait()
+        for pipe in (process.stdin, process.stdout, patch):
+            with suppress(OSError):  # only as large as this user may have them
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)  # type: ignore[arg-type]
+        yield Worker(process, patch)
+
+
+def _closed(pipe: IO[bytes]) -> None:
+    """Close it; what is left in its buffer goes nowhere where nobody reads it any more."""
+    with suppress(OSError):
+        pipe.close()
 
 
 def _interpreter() -> tuple[str, ...]:

@@ -1,76 +1,33 @@
-"""Makes patches: the new layer in segments, each compressed against the stretch of the old one that it most looks like.
-
-A tar of an upgraded system has nearly all of its files where they were, give or take what was added before them: where
-blocks of a segment stood in the old layer tells where to look, so 64 MiB of it at most do for 32 MiB of the new one.
-"""
+"""Has patches made, each by a process that may have so much memory and no more: :mod:`bundler.delta.segmenting`."""
 
 from __future__ import annotations
 
-import zlib
+import shutil
 from typing import IO, Final
 
 from bundler.delta.layers import Unpacked
-from installer.patching.segments import CONTENT, PREFIX, Segment
-from installer.patching.zstdlib import zstd
+from bundler.delta.segmenting import TOO_LARGE
+from installer.errors import SealiftError
+from installer.system import worker
 
-_BLOCK: Final = 512
-_SAMPLE: Final = 63
-"""One of so many blocks, plus one, is remembered: 18,000 of a layer of 600 MB."""
-_MARGIN: Final = 4 * 1024 * 1024
-"""Bytes before and after."""
-_SLOW, _QUICK, _SMALL = 9, 3, 64 * 1024 * 1024
+MEMORY: Final = 1024 * 1024 * 1024
+"""Bytes of addresses, a third of which it uses."""
+_PIECE: Final = 1024 * 1024
 
 
 def make_patch(old: Unpacked, new: Unpacked, out: IO[bytes]) -> None:
-    """Write the patch from ``old`` to ``new``."""
-    places = dict(_marks(old, 0, old.size, unique=True))
-    options: dict[int, int] = {
-        zstd.CompressionParameter.compression_level: _SLOW if new.size <= _SMALL else _QUICK,
-        zstd.CompressionParameter.enable_long_distance_matching: 1,
-        zstd.CompressionParameter.window_log: 27,
-        zstd.CompressionParameter.checksum_flag: 0,
-    }
-    for start in range(0, new.size, CONTENT):
-        content = new.read(CONTENT, start)
-        prefix_at, length = _stretch(old, new, places, start, len(content))
-        prefix = old.read(length, prefix_at)
-        lean = zstd.ZstdDict(prefix, is_raw=True).as_prefix if prefix else None
-        frame = zstd.compress(content, options=options, zstd_dict=lean)
-        out.write(Segment(prefix_at, len(prefix), len(content), len(frame)).to_bytes())
-        out.write(frame)
-
-
-def _stretch(old: Unpacked, new: Unpacked, places: dict[int, int], start: int, length: int) -> tuple[int, int]:
-    """Where in ``old`` the stretch begins that the segment of ``new`` at ``start`` leans on, and how long it is.
-
-    All of a small layer; else what holds nearly all blocks that are in both, and some bytes before and after: whoever
-    applies the patch moves every byte of the stretch.
-    """
-    if old.size <= PREFIX:
-        return 0, old.size
-    begins = sorted(places[mark] - (at - start) for mark, at in _marks(new, start, length) if mark in places)
-    begins = begins or [start * old.size // max(new.size, 1)]
-    few = len(begins) // 50
-    first, last = begins[few] - _MARGIN, begins[-1 - few] + length + _MARGIN
-    if last - first > PREFIX:
-        first = begins[len(begins) // 2] - (PREFIX - length) // 2
-        last = first + PREFIX
-    count = min(last - first, old.size)
-    return max(0, min(first, old.size - count)), count
-
-
-def _marks(layer: Unpacked, start: int, length: int, *, unique: bool = False) -> list[tuple[int, int]]:
-    """Checksums of some of its blocks, always the same ones, and where they stand; ``unique`` ones only."""
-    found: list[tuple[int, int]] = []
-    for begin in range(start, start + length, CONTENT):
-        piece = layer.read(min(CONTENT, start + length - begin), begin)
-        for at in range(0, len(piece) - _BLOCK + 1, _BLOCK):
-            mark = zlib.crc32(piece[at : at + _BLOCK])
-            if not mark & _SAMPLE:
-                found.append((mark, begin + at))
-    if not unique:
-        return found
-    counts: dict[int, int] = {}
-    for mark, _ in found:
-        counts[mark] = counts.get(mark, 0) + 1
-    return [(mark, at) for mark, at in found if counts[mark] == 1]
+    """Write the patch from ``old`` to ``new``. Raises ``patch-too-large`` (3), and ``OSError`` where ``out`` does."""
+    layers = [(layer.plain.fileno(), layer.size) for layer in (old, new)]
+    code = f"from bundler.delta.segmenting import main; main({layers[0]}, {layers[1]}, {MEMORY})"
+    with worker(code, [descriptor for descriptor, _ in layers]) as process:
+        assert process.stdout and process.stderr  # noqa: S101 - pipes were asked for
+        shutil.copyfileobj(process.stdout, out, _PIECE)
+        ended = process.wait()
+        if ended == TOO_LARGE:
+            raise SealiftError(
+                "patch-too-large",
+                f"making a patch of {new.size} bytes wants more memory than {MEMORY} bytes",
+                hint="leave --since out: then the layer comes whole",
+            )
+        if ended != 0:
+            raise RuntimeError(f"the process that makes patches ended with {ended}: {process.stderr.read(2000)!r}")

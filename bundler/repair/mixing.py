@@ -12,8 +12,9 @@ from bundler.repair.copies import Copy, Range
 
 _STRETCH: Final = 4096
 _OURS, _THEIRS, _OPEN = b"\1", b"\2", b"\3"
-_CLASSES: Final = re.compile(rb"\x01(?:\0{0,8}\x01)*|\x02(?:\0{0,8}\x02)*|\x03(?:\0{0,2}\x03)*")
-"""Neighbours of one kind, over a few bytes that happen to be equal: one damage."""
+_CLASSES: Final = re.compile(rb"\x01(?:\0{0,8}\x01)*+|\x02(?:\0{0,8}\x02)*+|\x03(?:\0{0,2}\x03)*+")
+"""Neighbours of one kind, over a few bytes that happen to be equal: one damage. What has matched is never given back
+(``*+``): so that it could be, the library keeps 100 bytes for each repetition."""
 MOST_GROUPS: Final = 40
 """Differences in one frame that are still tried one by one; beyond, sector by sector, then copy by copy."""
 

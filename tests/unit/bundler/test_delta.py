@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 import zstandard
 
 from bundler.cli import main
+from bundler.delta import patches
 from bundler.delta.holdings import Holdings
+from bundler.delta.layers import Unpacked
 from bundler.media.pack import Packed, pack
 from bundler.verification import Verification, verify_media
 from installer.bundle.archive import BundleReader
@@ -220,3 +223,14 @@ def test_have_on_the_command_line_names_bundles_and_media_folders(
     assert verify("--have", make("0.9.0", editions.layer(editions.tree(9))), "--have", old)[0] == 0
     code, value = verify("--have", tmp_path / "root.json")
     assert code in (3, 5) and "error" in value, "a root is no receipt"
+
+
+def test_a_patch_that_wants_more_memory_than_it_may_have_is_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patches, "MEMORY", 48 * 1024 * 1024)
+    out = io.BytesIO()
+    old, new = (Unpacked([bytes(size)], tmp_path) for size in (40_000_000, 40_000_001))
+    with old, new, pytest.raises(SealiftError) as caught:
+        patches.make_patch(old, new, out)
+    assert (caught.value.id, caught.value.exit_code) == ("patch-too-large", 3)
