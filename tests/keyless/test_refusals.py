@@ -20,6 +20,7 @@ from installer.errors import ERRORS
 from tests.keyless.authority import MINUTES, Authority, CertificateLog, new_key, sign
 from tests.keyless.instance import IDENTITY, ISSUER, SIGNED, START, Instance, Signed, later, name
 from tests.keyless.judging import PAYLOAD, PIPELINE, judged, period, refused, root_of
+from tests.keyless.timestamps import TimestampAuthority
 
 COLLEAGUE = Identity("colleague@vendor.example", "https://other.example", "colleague")
 
@@ -212,6 +213,24 @@ def test_refuses_a_timestamp_of_another_authority_though_the_log_gives_a_time(
     made.timestamps = [stranger.timestamps.stamp(made.signature, SIGNED)]
     assert refused(made, root_of(instance)) == "keyless-timestamp-untrusted"
     assert refused(made, root_of(instance, timestamps=False)) == "keyless-timestamp-untrusted"
+
+
+def test_refuses_a_timestamp_by_another_certificate_of_the_same_authority(instance: Instance) -> None:
+    above = Authority.new("Shared CA", instance.start)
+    ours, theirs = (TimestampAuthority.under(above, name, instance.start) for name in ("ours", "theirs"))
+    one = Instance()
+    one.timestamps = ours
+    made = one.sign(PAYLOAD, timestamp=True)
+    assert judged(made, root_of(one)) == PIPELINE
+    made.timestamps = [theirs.stamp(made.signature, SIGNED)]
+    assert refused(made, root_of(one)) == "keyless-timestamp-untrusted"
+
+
+def test_first_and_last_second_of_a_certificate_count(instance: Instance) -> None:
+    made = instance.sign(PAYLOAD)
+    for moment in (made.certificate.not_valid_before_utc, made.certificate.not_valid_after_utc):
+        made.timestamps = [instance.timestamps.stamp(made.signature, moment)]
+        assert judged(made, root_of(instance)) == PIPELINE
 
 
 def test_refuses_a_timestamp_of_another_signature(instance: Instance) -> None:

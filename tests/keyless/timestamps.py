@@ -31,7 +31,12 @@ class TimestampAuthority:
 
     @classmethod
     def new(cls, name: str, start: datetime) -> TimestampAuthority:
-        above, key = Authority.new(f"{name} CA", start), new_key()
+        return cls.under(Authority.new(f"{name} CA", start), name, start)
+
+    @classmethod
+    def under(cls, above: Authority, name: str, start: datetime) -> TimestampAuthority:
+        """One of those that ``above`` has certified."""
+        key = new_key()
         certificate = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]))

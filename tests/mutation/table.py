@@ -16,11 +16,12 @@ _DELTA, _AGE = "tests/unit/bundler/test_delta.py", "tests/unit/bundle/test_age.p
 _LANES, _PARTS = "tests/unit/bundle/test_lanes.py", "tests/unit/bundle/test_parts.py"
 _READING: Final = "tests/unit/bundle/test_bundle_reading.py"
 _FILES_BESIDE, _PARTED = "tests/unit/bundle/test_beside.py", "tests/unit/bundle/test_parted_file.py"
+_SINKS: Final = "tests/unit/bundle/test_sinks.py"
 _FIELDS, _SUBJECT = "tests/unit/bundle/test_fields.py", "tests/keyless/test_subject.py"
 
 # What a hole in would hurt most comes first.
 KILLERS: Final[dict[str, tuple[str, ...]]] = {
-    "verify": (_WORDS, _READING, _LANES, _VECTORS, _DELTA, _REQUIREMENTS),
+    "verify": (_WORDS, _READING, _SINKS, _LANES, _VECTORS, _DELTA, _REQUIREMENTS),
     "trust": (_WORDS, _THRESHOLDS, _REQUIREMENTS, _POLICY, _ROTATION, _VECTORS),
     "roots": (_WALKING, _ROTATION, _VECTORS),
     "rootfile": (_WORDS, _THRESHOLDS, _REQUIREMENTS, _ROOT, _POLICY, _VECTORS),
@@ -33,7 +34,7 @@ KILLERS: Final[dict[str, tuple[str, ...]]] = {
     "strictjson": (_LIMITS, _VECTORS),
     "tarheader": (_LIMITS, _VECTORS),
     "release": (_WORDS, _LIMITS, _VECTORS),
-    "packing": (_LIMITS, _VECTORS, _DELTA),
+    "packing": (_LIMITS, _SINKS, _VECTORS, _DELTA),
     "digest": (_WORDS, _VECTORS),
     "keyless": (_REFUSALS, _POLICY, _ROTATION),
     "keylessform": (_FORM, _REFUSALS),

@@ -7,6 +7,7 @@ import io
 import os
 import socket
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from installer.bundle.trust import TrustPolicy
 from installer.errors import SealiftError
 from tests.unit.trust.keys import PAYLOAD, key, policy, signed
 from tests.vectors.forge import RELEASE, SECOND, STRANGER, Forge, root_of
+from tests.vectors.judge import NOW
 
 BOTH = policy("release", "customer", threshold=2)
 
@@ -115,6 +117,18 @@ def test_refusal_of_the_release_says_what_beside_it_did_not_count(tmp_path: Path
         "signatures/z.sigstore.json",
     ]
     assert [item.name for item in passed] == ["signatures/x.sigstore.json", "signatures/y.sigstore.json"]
+
+
+def test_clock_is_asked_as_for_any_release(tmp_path: Path) -> None:
+    rule, asked = TrustPolicy.from_root(root_of(RELEASE), "root.json"), list[TrustPolicy]()
+
+    def now(policy: TrustPolicy) -> datetime:
+        asked.append(policy)
+        return NOW
+
+    with BundleReader.from_file(io.BytesIO(Forge().bytes()), "x") as reader:
+        verify_with_countersignatures(reader, rule, tmp_path / "x.bundle.tar.zst", now=now)
+    assert asked == [rule]
 
 
 def test_malformed_bundle_is_refused_without_a_word_about_signatures(tmp_path: Path) -> None:

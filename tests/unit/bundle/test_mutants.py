@@ -21,6 +21,7 @@ from installer.bundle.archive import BundleReader
 from installer.bundle.content import Sink, Writer
 from installer.bundle.digest import Digest
 from installer.bundle.release import Descriptor, File
+from installer.bundle.rootfile import version_of
 from installer.bundle.signature import parse_signature
 from installer.bundle.signers import Identity, PublicKey, Signer, read_public_key
 from installer.bundle.trust import MAX_ROOT_BYTES, TrustPolicy
@@ -305,3 +306,26 @@ def test_asks_what_the_channel_of_the_release_demands(channel: str, error_id: st
         assert verify_statement(forge.statement, forge.signatures, policy).policy == policy
     else:
         assert refusal(lambda: verify_statement(forge.statement, forge.signatures, policy)).id == error_id
+
+
+@pytest.mark.parametrize(
+    ("raw", "error_id"),
+    [
+        (b"{}", "root-malformed"),
+        (b'{"signed":{}}', "root-malformed"),
+        (b'{"signed":[]}', "root-malformed"),
+        (b'{"signed":{"version":"1"}}', "root-malformed"),
+        (b'{"signed":{"version":true}}', "root-malformed"),
+        (b"not json", "json-invalid"),
+        (b'{"signed":{"version":1}}' + b" " * MAX_ROOT_BYTES, "root-too-large"),
+    ],
+)
+def test_refuses_the_version_of_what_is_no_root(raw: bytes, error_id: str) -> None:
+    error = refusal(lambda: version_of(raw, "the file x.json"))
+    assert (error.id, error.exit_code) == (error_id, 3) and "the file x.json" in error.message
+
+
+def test_reads_the_version_that_a_root_claims() -> None:
+    assert version_of(b'{"signed":{"version":7}}', "x") == 7
+    begin, end = b'{"signed":{"version":7,"x":"', b'"}}'
+    assert version_of(begin + b"x" * (MAX_ROOT_BYTES - len(begin) - len(end)) + end, "x") == 7
