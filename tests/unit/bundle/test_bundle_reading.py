@@ -7,10 +7,14 @@ import io
 import os
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from installer.bundle import archive
 from installer.bundle.archive import ArchiveWriter, BundleReader, locate_bundle
+from installer.bundle.frames import FRAME_DATA
 from installer.bundle.release import Release
 from installer.bundle.verify import VerifiedRelease, check_content, verify_release
 from installer.errors import ExitCode, SealiftError
@@ -109,3 +113,25 @@ def test_finds_the_only_bundle_of_a_media_folder(bundle: Path, tmp_path: Path) -
     with pytest.raises(SealiftError) as caught:
         locate_bundle(tmp_path)
     assert caught.value.id == "not-a-bundle"
+
+
+@pytest.mark.parametrize(
+    "pieces", [[b"abcd\0\0"], [b"abc", b"d\0\0"], [b"abcd", b"\0\0"], [b"ab", b"cd", b"\0", b"\0"]]
+)
+def test_padding_is_no_content_however_a_frame_is_cut(pieces: list[bytes]) -> None:
+    frame: Any = SimpleNamespace(unpack=lambda: pieces)
+    assert b"".join(archive.unpadded(frame, 4)) == b"abcd"
+    pieces[-1] = pieces[-1][:-1] + b"\1"
+    with pytest.raises(SealiftError) as caught:
+        list(archive.unpadded(frame, 4))
+    assert caught.value.id == "tar-padding"
+
+
+def test_each_frame_of_a_member_but_the_last_is_full() -> None:
+    full = FRAME_DATA
+    assert [list(archive.data_frames(size)) for size in (0, 1, full, full + 1)] == [
+        [],
+        [(1, 512)],
+        [(full, full)],
+        [(full, full), (1, 512)],
+    ]
