@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -20,6 +21,7 @@ from tuf.api.metadata import Metadata, Root  # type: ignore[attr-defined]
 from installer.bundle.archive import BundleReader
 from installer.bundle.content import Sink, Writer
 from installer.bundle.digest import Digest
+from installer.bundle.frames import FrameReader
 from installer.bundle.release import Descriptor, File
 from installer.bundle.rootfile import version_of
 from installer.bundle.signature import parse_signature
@@ -329,3 +331,35 @@ def test_reads_the_version_that_a_root_claims() -> None:
     assert version_of(b'{"signed":{"version":7}}', "x") == 7
     begin, end = b'{"signed":{"version":7,"x":"', b'"}}'
     assert version_of(begin + b"x" * (MAX_ROOT_BYTES - len(begin) - len(end)) + end, "x") == 7
+
+
+def test_no_frame_is_read_whose_size_was_not_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each header, the list and the packing: so that no other frame is unpacked into memory."""
+    asked: list[object] = []
+    real = FrameReader.read
+
+    def read(frames: FrameReader, expected: Collection[int] | None = None) -> bytes:
+        asked.append(expected)
+        return real(frames, expected)
+
+    monkeypatch.setattr(FrameReader, "read", read)
+    checked(Forge().bytes())
+    assert asked and all(asked)
+
+
+@pytest.mark.parametrize(
+    "place", [("messageSignature", "messageDigest", "digest"), ("verificationMaterial", "publicKey", "hint")]
+)
+@pytest.mark.parametrize("length", [31, 33])
+def test_refuses_a_digest_or_a_hint_of_another_length(place: tuple[str, str, str], length: int) -> None:
+    value = json.loads(RELEASE.signature_file(b"{}"))
+    first, second, third = place
+    value[first][second][third] = base64.b64encode(bytes(length)).decode()
+    error = refusal(lambda: parse_signature(json.dumps(value).encode(), "signatures/x.sigstore.json"))
+    assert error.id == "signature-base64"
+
+
+def test_everybody_who_may_sign_are_the_keys_of_all_roles_and_of_the_root() -> None:
+    names = {signer.name for signer in TrustPolicy.from_root(root_of(RELEASE), "root.json").everybody().values()}
+    assert names >= {"release", "installer", "root"}
+    assert len(RELEASE.policy.everybody()) == 1
