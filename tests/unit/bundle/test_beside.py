@@ -6,12 +6,14 @@ import hashlib
 import io
 import os
 import socket
+import tracemalloc
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from installer.bundle import beside
 from installer.bundle.archive import BundleReader
 from installer.bundle.beside import (
     PROGRAM_SIGNATURE,
@@ -211,3 +213,35 @@ def test_64_files_are_read_and_32_that_are_none_are_named(tmp_path: Path) -> Non
 def test_name_of_any_bytes_is_shown_in_one_short_ascii_line() -> None:
     line = PassedOver("ä\n" + "x" * 200, SealiftError("member-unexpected", "why")).line()
     assert line == "\\xe4\\n" + "x" * 94 + " does not count (member-unexpected): why"
+
+
+@pytest.mark.parametrize("count", [3, 4])
+def test_no_more_entries_are_looked_at_than_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(beside, "_MAX_ENTRIES", 3)
+    folder = tmp_path / "signatures"
+    folder.mkdir()
+    for number in range(count):
+        (folder / f"{number}.sigstore.json").write_bytes(b"{}")
+    found = read_countersignatures(tmp_path / "x.bundle.tar.zst")
+    assert len(found.files) == 3
+    assert told(found) == ([("signatures", "signatures-too-many")] if count > 3 else [])
+
+
+def test_what_is_no_folder_is_passed_over_by_name(tmp_path: Path) -> None:
+    (tmp_path / "signatures").write_bytes(b"")
+    found = read_countersignatures(tmp_path / "x.bundle.tar.zst")
+    assert (found.files, told(found)) == ({}, [("signatures", "member-link")])
+
+
+def test_no_more_of_a_file_is_read_than_a_signature_may_have(tmp_path: Path) -> None:
+    folder = tmp_path / "signatures"
+    folder.mkdir()
+    with (folder / "x.sigstore.json").open("wb") as file:
+        file.truncate(200_000_000)
+    tracemalloc.start()
+    found = read_countersignatures(tmp_path / "x.bundle.tar.zst")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert told(found) == [("signatures/x.sigstore.json", "signature-too-large")] and peak < 1_000_000

@@ -66,6 +66,13 @@ def test_names_the_first_of_two_damaged_members(second: int) -> None:
     assert (error.id, error.message.split()[0]) == ("digest-mismatch", first)
 
 
+def test_damage_of_the_last_member_is_waited_for() -> None:
+    forge = Forge().copy()
+    (name,) = damaged(forge, -1)
+    error = refusal(lambda: checked(forge.bytes()))
+    assert (error.id, error.message.split()[0]) == ("digest-mismatch", name)
+
+
 def test_damage_goes_before_whatever_the_reader_meets_behind_it() -> None:
     forge = Forge().copy()
     (name,) = damaged(forge, 1)
