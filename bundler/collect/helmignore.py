@@ -74,7 +74,10 @@ def _translated(glob: str) -> re.Pattern[str]:
             raise ValueError(f"cannot read the pattern {glob[:80]}")
         position = token.end()
         parts.append(_part(token))
-    return re.compile("".join(parts), re.DOTALL)
+    try:
+        return re.compile("".join(parts), re.DOTALL)
+    except re.error as error:  # a range that ends before it begins; helm takes it, and it matches nothing
+        raise ValueError(f"cannot read the pattern {glob[:80]}: {error.msg}") from error
 
 
 def _part(token: re.Match[str]) -> str:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from securesystemslib.signer import Signature  # type: ignore[attr-defined]
 from tuf.api.metadata import Metadata, Root  # type: ignore[attr-defined]
 
+from installer.bundle import rootfile
 from installer.bundle.archive import BundleReader
 from installer.bundle.content import Sink, Writer
 from installer.bundle.digest import Digest
@@ -363,3 +364,13 @@ def test_everybody_who_may_sign_are_the_keys_of_all_roles_and_of_the_root() -> N
     names = {signer.name for signer in TrustPolicy.from_root(root_of(RELEASE), "root.json").everybody().values()}
     assert names >= {"release", "installer", "root"}
     assert len(RELEASE.policy.everybody()) == 1
+
+
+def test_policy_has_the_epoch_of_its_root() -> None:
+    assert TrustPolicy.from_root(root_of(RELEASE, epoch=3), "root.json").epoch == 3
+
+
+@pytest.mark.parametrize("keyval", [{}, [], None])
+def test_refuses_a_key_of_a_root_without_its_bytes(keyval: object) -> None:
+    error = refusal(lambda: rootfile._public_key("ecdsa-sha2-nistp256", keyval, "x", "0" * 64, "root.json"))
+    assert (error.id, error.exit_code) == ("root-malformed", 3)

@@ -139,6 +139,13 @@ def test_refuses_patterns_that_helm_refuses(line: str) -> None:
     assert caught.value.id == "chart-invalid"
 
 
+def test_refuses_a_range_that_ends_before_it_begins() -> None:
+    """Helm takes it, and it matches nothing."""
+    with pytest.raises(SealiftError) as caught:
+        rules("[?-/]", "it")
+    assert caught.value.id == "chart-invalid" and "[?-/]" in caught.value.message
+
+
 @given(st.text("ab*?[]^-\\/!.#", max_size=12), st.text("ab/.-]^", min_size=1, max_size=8))
 def test_any_pattern_is_read_or_refused(line: str, path: str) -> None:
     try:
