@@ -23,7 +23,7 @@ def make_patch(old: Unpacked, new: Unpacked, out: IO[bytes]) -> None:
         assert process.stdout and process.stderr  # noqa: S101 - pipes were asked for
         shutil.copyfileobj(process.stdout, out, _PIECE)
         ended = process.wait()
-        if ended == TOO_LARGE:
+        if ended == TOO_LARGE or ended < 0:  # or the kernel ended it, where memory is short
             raise SealiftError(
                 "patch-too-large",
                 f"making a patch of {new.size} bytes wants more memory than {MEMORY} bytes",
