@@ -25,6 +25,7 @@ from bundler.verbs.options import (
     keyless,
 )
 from installer.errors import SealiftError
+from installer.heap import give_back
 from installer.talk import Table, Talk, run_cli, size
 from installer.verbs.order import in_order
 
@@ -56,6 +57,7 @@ PlatformOption = Annotated[str | None, typer.Option("--platform", metavar="OS/AR
 
 def main(argv: list[str] | None = None) -> int:
     """Run ``bundle`` and return its exit code; the console script hands it to ``sys.exit``."""
+    give_back()
     return run_cli(app, argv, program="bundle", last=argv is None)
 
 

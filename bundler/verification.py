@@ -32,7 +32,6 @@ from installer.bundle.subject import claim_of, claimed_signer
 from installer.bundle.trust import TrustPolicy
 from installer.bundle.verify import VerifiedRelease, check_content
 from installer.errors import SealiftError
-from installer.heap import give_back
 from installer.talk import Table, Talk, size
 
 if TYPE_CHECKING:  # the build side and patches are nothing that `inspect` needs
@@ -114,7 +113,6 @@ def verify_media(
         verified, passed_over = verify_with_countersignatures(reader, policy, bundle, now=now)
         known = before.digests if before else frozenset()
         held = known.union(*(one.digests for one in have))
-        give_back()
         with talk.progress(f"checking {reader.path.name}", reader.size) as meter:
             rebuild = Rebuilder(BothBases(old, before) if before else old, Path(gettempdir()))
             sinks = (before,) if before else ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from bundler.collect.content import Bytes
 from bundler.collect.dockerarchive import collect_from_docker_archive
 from bundler.collect.engine import Engine
 from bundler.collect.image import CollectedImage, Wish, collect_image
-from bundler.collect.layout import REFERENCE, collect_from_layout
+from bundler.collect.layout import REFERENCE, Listing
 from bundler.collect.sources import DockerArchive, ImageSource, InEngine, InRegistry, Layout, OciArchive
 from bundler.collect.store import LayoutStore
 from bundler.collect.tarfiles import Spool
@@ -33,6 +33,12 @@ class Sources:
     engine: Engine
     registries: Callable[[], Registries]
     """Made when the first one is asked: what it takes to speak to a registry costs a fifth of a second to import."""
+    _listings: dict[str, Listing] = field(default_factory=dict)
+
+    def _listing(self, store: LayoutStore) -> Listing:
+        if store.name not in self._listings:
+            self._listings[store.name] = Listing.read(store)
+        return self._listings[store.name]
 
     def collect(self, source: ImageSource, wish: Wish) -> list[CollectedImage]:
         """The image that ``source`` names, then what lies beside it where ``wish`` asks for that.
@@ -56,10 +62,10 @@ class Sources:
         match source:
             case Layout(folder, ref, pin):
                 store = LayoutStore.of_folder(f"oci:{folder}", folder)
-                return collect_from_layout(store, ref, replace(wish, pin=pin))
+                return self._listing(store).collect(ref, replace(wish, pin=pin))
             case OciArchive(file, ref, pin):
                 tar = self.spool.tar(file, "oci-archive")
-                return collect_from_layout(LayoutStore(tar.name, tar.open), ref, replace(wish, pin=pin))
+                return self._listing(LayoutStore(tar.name, tar.open)).collect(ref, replace(wish, pin=pin))
             case DockerArchive(file, ref, pin):
                 return collect_from_docker_archive(self.spool.tar(file, "docker-archive"), ref, replace(wish, pin=pin))
             case InEngine(reference, pin):

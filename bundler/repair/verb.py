@@ -26,7 +26,6 @@ from installer.bundle.parts import PartsNote, part_name
 from installer.bundle.release import Release
 from installer.durable import sync_folder
 from installer.errors import SealiftError
-from installer.heap import give_back
 from installer.talk import Table, Talk, size
 
 CHECKED: Final = ("release.json", "files", "images", "archive")
@@ -88,7 +87,6 @@ def repair(file: Path, other: Path, output: Path | None, talk: Talk) -> Repaired
     Needs no key and says nothing about who signed. Raises ``beyond-repair`` (4) with the bytes that neither copy has,
     ``copies-differ`` (2), ``output-exists`` (2), ``locked`` (8), ``media-changed`` (4); then nothing has changed.
     """
-    give_back()
     for copy in (file, other):
         refuse_encrypted_copy(copy)
     ours, theirs = find_copy(file)[0], find_copy(other)[0]

@@ -18,7 +18,6 @@ from typing import BinaryIO, Final, Self
 from installer.bundle.archive import ArchiveWriter, Output, encode
 from installer.bundle.frames import Buffer, Frame
 from installer.bundle.tarheader import END
-from installer.heap import give_back
 
 MOST_JOBS: Final = 16
 _DEFAULT: Final = 4  # every frame under way is 8 MiB of memory
@@ -38,7 +37,6 @@ class Press(ArchiveWriter):
     def __init__(self, out: Output, jobs: int) -> None:
         """At most ``jobs`` frames are under way, beside the one that is being read."""
         super().__init__(out)
-        give_back()
         self._encoders = ThreadPoolExecutor(jobs, "encode")
         self._writer = ThreadPoolExecutor(1, "write")
         self._free = threading.BoundedSemaphore(jobs)

@@ -2,7 +2,8 @@
 
 Rules:
 - At most :data:`PARALLEL` uploads run at once, each with at most :data:`WAITING` chunks waiting (1 MiB each): the
-  reader is held back rather than memory filled.
+  reader is held back rather than memory filled. A registry hashes slower than we read, so what waits is what it has
+  left to do of one blob while the next one is on its way.
 - A blob of at most :data:`SMALL` bytes is held until it is whole, and sent by one of :data:`SMALL_PARALLEL` threads
   that stay: a registry takes its time for each blob, however small, and a thread for each would cost much of a request.
 - A blob counts only after the registry has stored it under its digest.
@@ -24,7 +25,7 @@ from installer.errors import SealiftError
 from installer.registry.client import RegistryClient
 
 PARALLEL: Final = 2
-WAITING: Final = 3
+WAITING: Final = 10
 REPLAY: Final = 2 * 1024 * 1024
 SMALL: Final = 256 * 1024
 SMALL_PARALLEL: Final = 6

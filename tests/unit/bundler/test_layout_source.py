@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest import MonkeyPatch
 
+from bundler.collect import layout
+from bundler.collect.content import Content
 from bundler.collect.image import Wish
+from bundler.collect.images import open_sources
 from bundler.collect.layout import INDEX, MANIFEST, CollectedImage, collect_from_layout
-from bundler.collect.store import LayoutStore
+from bundler.collect.sources import Layout
+from bundler.collect.store import LayoutStore, read_json
 from installer.errors import SealiftError
+from installer.talk import Talk
 from tests.unit.bundler.layouts import CONFIG, TAR, LayoutMaker, tar_layer
 
 LAYER = tar_layer(file=b"content")
@@ -41,6 +47,22 @@ def test_takes_the_only_image_with_all_blobs(maker: LayoutMaker) -> None:
     assert [blob.media_type for blob in found.image.blobs] == [CONFIG, TAR]
     assert found.image.blobs[1].uncompressed == len(LAYER)
     assert b"".join(found.contents[found.image.blobs[1].digest].chunks()) == LAYER
+
+
+def test_list_of_a_layout_is_read_once_for_all_of_its_images(maker: LayoutMaker, monkeypatch: MonkeyPatch) -> None:
+    names = [f"app-{number}" for number in range(4)]
+    wanted = [maker.add(maker.image([tar_layer(file=name.encode())]), ref=name)["digest"] for name in names]
+    folder, read = maker.finish(), list[str]()
+
+    def counted(content: Content, what: str) -> bytes:
+        read.append(what)
+        return read_json(content, what)
+
+    monkeypatch.setattr(layout, "read_json", counted)
+    with open_sources(Talk(quiet=True), folder) as sources:
+        found = [sources.collect(Layout(folder, name, None), Wish(name, "linux/amd64", f"{name}:1")) for name in names]
+    assert [one.image.digest for [one] in found] == wanted
+    assert read == [f"index.json of oci:{folder}"]
 
 
 def test_compressed_layers_have_no_known_uncompressed_size(maker: LayoutMaker) -> None:
