@@ -2,9 +2,9 @@
 
 The two root filesystems are real: the suite of this machine's own apt sources as it was released last, and with the
 security updates since then. They are made by mmdebstrap, once, and kept in the wide cache. Below a tenth of the scale
-some drawn files stand for them. As a child of its own:
-``make FOLDER real|drawn`` writes the inputs, ``load BUNDLE PUB URL SCRATCH`` brings a bundle into a registry as an
-upgrade does.
+some drawn files stand for them. Both bundles are loaded twice: with the media in memory, and no faster than a stick
+gives them. As a child of its own: ``make FOLDER real|drawn`` writes the inputs, ``load BUNDLE PUB URL SCRATCH RATE``
+brings a bundle into a registry as an upgrade does, from media of RATE MB/s (0: as fast as they come).
 """
 
 from __future__ import annotations
@@ -16,19 +16,22 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, BinaryIO, Final
 
-from tests.bench.measure import MB, Cost, in_turn, run
+from tests.bench.measure import MB, Cost, in_turn, run, wall
 from tests.bench.place import BUNDLE, PASSPHRASE, PYTHON, REPOSITORY, Input
-from tests.bench.row import Bench, Goal, Row, both
+from tests.bench.row import Bench, Goal, Row, both, costs
 
 PACKAGES: Final = (
     "apache2,bind9-dnsutils,ca-certificates,curl,ghostscript,git,haproxy,imagemagick,jq,libarchive-tools,libnss3,"
     "libssh-4,mariadb-client,memcached,nginx,nodejs,openssl,perl,php8.2-cli,poppler-utils,postgresql-client-15,python3"
 )
 OLD, NEW = "1.0.0", "1.0.1"
+STICK: Final = 40
+"""MB/s: the most that USB 2 gives. A DVD gives half of it."""
 _RECIPE: Final = """\
 apiVersion: sealift.dev/v1
 product: bench
@@ -56,24 +59,27 @@ def delta(bench: Bench) -> Iterator[Row]:
     packed = run([BUNDLE, "pack", new, "--since", old, "--output", folder / "out", "--json"], env=PASSPHRASE)
     small = Path(json.loads(packed.output[packed.output.index("{") :])["bundle"])
     whole = next(new.glob("*.bundle.tar.zst"))
-    times = {"delta": small, "whole": whole}
 
-    def load(what: str) -> Cost:
+    def load(bundle: Path, rate: int) -> Cost:
         with place.registry() as registry:
-            _load(next(old.glob("*.bundle.tar.zst")), place.public, registry.url, folder)
-            return _load(times[what], place.public, registry.url, folder)
+            _load(next(old.glob("*.bundle.tar.zst")), place.public, registry.url, folder, 0)
+            return _load(bundle, place.public, registry.url, folder, rate)
 
-    pairs = in_turn(bench.settings.runs, lambda: load("delta"), lambda: load("whole"))
+    bench.say(f"loading it, and the whole: from media of {STICK} MB/s, and out of memory")
+    slow = in_turn(bench.settings.runs, lambda: load(small, STICK), lambda: load(whole, STICK))
+    pairs = in_turn(bench.settings.runs, lambda: load(small, 0), lambda: load(whole, 0))
     goals = (
         Goal("bytes ÷ the whole bundle's", small.stat().st_size / whole.stat().st_size, 0.15),
-        Goal("wall of applying", pairs.ratio(lambda cost: cost.wall), 1.0),
+        Goal(f"wall of applying, media of {STICK} MB/s", slow.ratio(wall), 1.0),
+        Goal("wall of applying, media in memory", pairs.ratio(wall), 1.0),
         Goal("peak memory", max(_own_peak(cost) for cost in pairs.ours), 120, "MB"),
         Goal("peak memory of the process that patches", max(cost.peak for cost in pairs.ours), WORKER / 1e6, "MB"),
         Goal("size", small.stat().st_size / 1e6, None, "MB"),
     )
     title = f"delta, {made['packages']} packages upgraded in one layer of {made['size'] / 1e6:.0f} MB"
     command = "bundle pack NEW --since OLD; load it as sealift install does, into a registry with OLD"
-    yield Row(title, command, "load the whole of NEW in the same way", goals, runs=both(pairs), other="the whole")
+    runs = {**both(pairs), f"ours, {STICK} MB/s": costs(slow.ours), f"beside, {STICK} MB/s": costs(slow.stock)}
+    yield Row(title, command, "load the whole of NEW in the same way", goals, runs=runs, other="the whole")
     shutil.rmtree(folder)
 
 
@@ -82,8 +88,8 @@ def _own_peak(cost: Cost) -> float:
     return float(cost.output.splitlines()[-1])
 
 
-def _load(bundle: Path, public: Path, url: str, scratch: Path) -> Cost:
-    return run([PYTHON, "-m", "tests.bench.delta", "load", bundle, public, url, scratch], cwd=REPOSITORY)
+def _load(bundle: Path, public: Path, url: str, scratch: Path, rate: int) -> Cost:
+    return run([PYTHON, "-m", "tests.bench.delta", "load", bundle, public, url, scratch, str(rate)], cwd=REPOSITORY)
 
 
 def make(folder: Path, kind: str) -> None:
@@ -154,8 +160,27 @@ def _said(*words: str) -> str:
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout
 
 
-def load(bundle: Path, public: Path, url: str, scratch: Path) -> None:
-    """Verify and load, out of the registry's old layers where it is a delta."""
+class Slow:
+    """A file that gives ``rate`` MB/s at most, as media do that are read ahead all the time."""
+
+    def __init__(self, file: BinaryIO, rate: int) -> None:
+        self._file, self._rate, self._began, self._read = file, rate * MB, time.monotonic(), 0
+
+    def read(self, count: int) -> bytes:
+        """As soon as the media have given so much."""
+        data = self._file.read(count)
+        self._read += len(data)
+        time.sleep(max(0.0, self._began + self._read / self._rate - time.monotonic()))
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def load(bundle: Path, public: Path, url: str, scratch: Path, rate: int = 0) -> None:
+    """Verify and load, out of the registry's old layers where it is a delta; media of ``rate`` MB/s, 0: as they are."""
+    from installer.bundle import archive
+    from installer.bundle.parts import open_bundle
     from installer.bundle.trust import TrustPolicy
     from installer.deltas import Ground
     from installer.media import open_media
@@ -164,6 +189,8 @@ def load(bundle: Path, public: Path, url: str, scratch: Path) -> None:
     from installer.registry.fill import fill_registry
     from installer.registry.load import RegistrySink
 
+    if rate:
+        setattr(archive, "open_bundle", lambda path, ask: Slow(open_bundle(path, ask), rate))  # noqa: B010
     client = RegistryClient.at(RegistryAddress.parse(url))
     media = open_media(bundle, TrustPolicy.from_key(public.read_bytes(), "bench"))
     ground = Ground.of(media, client, scratch)
@@ -180,5 +207,5 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["make", folder, kind]:
             make(Path(folder), kind)
-        case ["load", bundle, public, url, scratch]:
-            load(Path(bundle), Path(public), url, Path(scratch))
+        case ["load", bundle, public, url, scratch, rate]:
+            load(Path(bundle), Path(public), url, Path(scratch), int(rate))
