@@ -17,7 +17,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from installer.bundle.release import Descriptor, File
@@ -48,15 +48,15 @@ class Uploads:
         self.client = client
         self._places = threading.Semaphore(PARALLEL)
         self._running: list[Upload] = []
-        self._letters: queue.Queue[Letter | None] = queue.Queue(SMALL_PARALLEL)
-        self._carriers: list[threading.Thread] = []
+        self._small: queue.Queue[SmallUpload | None] = queue.Queue(SMALL_PARALLEL)
+        self._senders: list[threading.Thread] = []
         self._failure: BaseException | None = None
 
-    def begin(self, repository: str, blob: Descriptor | File) -> Upload | Letter | None:
+    def begin(self, repository: str, blob: Descriptor | File) -> Upload | SmallUpload | None:
         """Start an upload, as soon as there is a place; None after a failure that another pass may mend."""
         if blob.size <= SMALL:
             self.refuse_what_lasts()
-            return Letter(self, repository, blob) if self._failure is None else None
+            return SmallUpload(self, repository, blob) if self._failure is None else None
         self._places.acquire()
         try:
             self.refuse_what_lasts()
@@ -72,13 +72,13 @@ class Uploads:
             raise
         return upload
 
-    def post(self, letter: Letter) -> None:
-        """Send it as soon as a carrier is free; waits while there are as many before it as there are carriers."""
-        if len(self._carriers) < SMALL_PARALLEL:
+    def send_later(self, upload: SmallUpload) -> None:
+        """Send it as soon as a sender is free; waits while there are as many before it as there are senders."""
+        if len(self._senders) < SMALL_PARALLEL:
             # A daemon, so that an interrupted program ends although the registry does not answer.
-            self._carriers.append(threading.Thread(target=self._carry, name="small-uploads", daemon=True))
-            self._carriers[-1].start()
-        self._letters.put(letter)
+            self._senders.append(threading.Thread(target=self._send_small, name="small-uploads", daemon=True))
+            self._senders[-1].start()
+        self._small.put(upload)
 
     def refuse_what_lasts(self) -> None:
         """Raise the failure of an upload, if there was one that asking again will not mend."""
@@ -91,11 +91,11 @@ class Uploads:
             upload.drop()
         for upload in self._running:
             upload.join()
-        for _ in self._carriers:
-            self._letters.put(None)
-        for carrier in self._carriers:
-            carrier.join()
-        self._running, self._carriers = [], []
+        for _ in self._senders:
+            self._small.put(None)
+        for sender in self._senders:
+            sender.join()
+        self._running, self._senders = [], []
         if self._failure is not None:
             raise self._failure
 
@@ -108,18 +108,18 @@ class Uploads:
         if failure is not None and self._failure is None:
             self._failure = failure
 
-    def _carry(self) -> None:
-        while (letter := self._letters.get()) is not None:
+    def _send_small(self) -> None:
+        while (upload := self._small.get()) is not None:
             try:
                 if self._failure is None:
-                    letter.send()
+                    upload.send()
             except SealiftError as error:
-                self._note(_explain(error, letter.blob))
+                self._note(_explain(error, upload.blob))
             except BaseException as error:  # a bug must not leave the reader waiting
                 self._note(error)
 
 
-class Letter:
+class SmallUpload:
     """A :class:`~installer.bundle.content.Writer` for a small blob: it is sent once it is whole and right."""
 
     def __init__(self, uploads: Uploads, repository: str, blob: Descriptor | File) -> None:
@@ -134,7 +134,7 @@ class Letter:
 
     def finish(self) -> None:
         """All bytes came: the registry may store the blob. :meth:`Uploads.wait` waits for it."""
-        self._uploads.post(self)
+        self._uploads.send_later(self)
 
     def abort(self) -> None:
         """Forget this blob. Never raises."""
@@ -142,15 +142,8 @@ class Letter:
 
     def send(self) -> None:
         """Send it, again where the registry cannot be reached. Raises the errors of :class:`RegistryClient`."""
-        for pause in (*_PAUSES, None):
-            try:
-                client = self._uploads.client
-                client.upload_blob(self._repository, self.blob.digest, self.blob.size, self._chunks)
-                return
-            except SealiftError as error:
-                if error.id != "registry-unreachable" or pause is None:
-                    raise
-            time.sleep(pause)
+        blob, client = self.blob, self._uploads.client
+        _repeatedly(lambda: client.upload_blob(self._repository, blob.digest, blob.size, self._chunks), time.sleep)
 
 
 class Upload(threading.Thread):
@@ -212,14 +205,12 @@ class Upload(threading.Thread):
         self._uploads.refuse_what_lasts()
 
     def _send(self) -> None:
-        for pause in (*_PAUSES, None):
-            try:
-                self._uploads.client.upload_blob(self._repository, self._blob.digest, self._blob.size, self._body())
-                return
-            except SealiftError as error:
-                if error.id != "registry-unreachable" or self._spent or pause is None:
-                    raise
-            self._dropped.wait(pause)
+        blob, client = self._blob, self._uploads.client
+        _repeatedly(
+            lambda: client.upload_blob(self._repository, blob.digest, blob.size, self._body()),
+            self._dropped.wait,
+            lambda: not self._spent,
+        )
 
     def _body(self) -> Iterator[bytes]:
         """The body of one request: what an earlier try sent, then what comes."""
@@ -250,6 +241,20 @@ class Upload(threading.Thread):
             except queue.Empty:
                 continue
         raise _Stopped
+
+
+def _repeatedly(
+    send: Callable[[], None], wait: Callable[[float], object], may_repeat: Callable[[], bool] = lambda: True
+) -> None:
+    """Send; where the registry cannot be reached, again after each of :data:`_PAUSES`. Raises what came last."""
+    for pause in (*_PAUSES, None):
+        try:
+            send()
+            return
+        except SealiftError as error:
+            if error.id != "registry-unreachable" or pause is None or not may_repeat():
+                raise
+        wait(pause)
 
 
 def _explain(error: SealiftError, blob: Descriptor | File) -> SealiftError:
