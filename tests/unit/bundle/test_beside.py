@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
+import signal
 import socket
 import tracemalloc
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -245,3 +250,61 @@ def test_no_more_of_a_file_is_read_than_a_signature_may_have(tmp_path: Path) -> 
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert told(found) == [("signatures/x.sigstore.json", "signature-too-large")] and peak < 1_000_000
+
+
+def test_never_waits_for_a_pipe_in_place_of_the_folder(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "signatures")
+
+    def waited(*_: object) -> None:
+        raise AssertionError("it waits")
+
+    before = signal.signal(signal.SIGALRM, waited)
+    signal.alarm(10)
+    try:
+        found = read_countersignatures(tmp_path / "x.bundle.tar.zst")
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    assert (found.files, told(found)) == ({}, [("signatures", "member-link")])
+
+
+def test_folder_that_breaks_while_it_is_read_is_passed_over_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "signatures").mkdir()
+
+    def scandir(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found = read_countersignatures(tmp_path / "x.bundle.tar.zst")
+    assert [one.line() for one in found.passed_over] == [
+        "signatures does not count (media-unreadable): cannot be read: Input/output error"
+    ]
+
+
+def test_what_is_passed_over_is_told_although_not_all_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beside, "_MAX_ENTRIES", 3)
+    folder = tmp_path / "signatures"
+    folder.mkdir()
+    for number in range(4):
+        (folder / f"J{number}").touch()
+    found = told(read_countersignatures(tmp_path / "x.bundle.tar.zst"))
+    assert [error for _, error in found] == [*["member-unexpected"] * 3, "signatures-too-many"]
+
+
+def test_folder_without_end_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "signatures").mkdir()
+    seen: list[int] = []
+
+    def entries() -> Iterator[SimpleNamespace]:
+        for number in range(100_000):
+            seen.append(number)
+            yield SimpleNamespace(name=f"J{number}")
+
+    monkeypatch.setattr(beside, "_MAX_ENTRIES", 3)
+    monkeypatch.setattr(os, "scandir", lambda _: nullcontext(entries()))
+    assert told(read_countersignatures(tmp_path / "x.bundle.tar.zst"))[-1][1] == "signatures-too-many"
+    assert len(seen) == 4

@@ -10,9 +10,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pyrage
 import pytest
 
 from installer.bundle import archive
+from installer.bundle.age import MediaKey
 from installer.bundle.archive import ArchiveWriter, BundleReader, locate_bundle
 from installer.bundle.frames import FRAME_DATA
 from installer.bundle.release import Release
@@ -135,3 +137,14 @@ def test_each_frame_of_a_member_but_the_last_is_full() -> None:
         [(full, full)],
         [(full, full), (1, 512)],
     ]
+
+
+def test_opens_encrypted_media_with_the_key_that_is_brought_and_names_them_without(
+    forge: Forge, tmp_path: Path
+) -> None:
+    key, part = MediaKey.generate(), tmp_path / "lan-chat.bundle.tar.zst.age.001"
+    part.write_bytes(pyrage.encrypt(forge.bytes(), [pyrage.x25519.Recipient.from_str(key.recipient)]))
+    with BundleReader(part, unlock=lambda: [key]) as reader:
+        assert (reader.encrypted, reader.head.release) == (True, forge.statement)
+    error = refusal(part)
+    assert (error.id, error.message.split(" ")[0]) == ("media-encrypted", "lan-chat.bundle.tar.zst.age")

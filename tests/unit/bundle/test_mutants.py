@@ -23,12 +23,12 @@ from installer.bundle.archive import BundleReader
 from installer.bundle.content import Sink, Writer
 from installer.bundle.digest import Digest
 from installer.bundle.frames import FrameReader
-from installer.bundle.release import Descriptor, File
+from installer.bundle.release import Descriptor, File, Release
 from installer.bundle.rootfile import version_of
 from installer.bundle.signature import parse_signature
 from installer.bundle.signers import Identity, PublicKey, Signer, read_public_key
 from installer.bundle.trust import MAX_ROOT_BYTES, TrustPolicy
-from installer.bundle.verify import verify_release, verify_statement
+from installer.bundle.verify import read_content, verify_release, verify_statement
 from installer.errors import SealiftError
 from tests.unit.bundle.asking import checked, refusal
 from tests.vectors.catalogue import HOSTILE
@@ -374,3 +374,10 @@ def test_policy_has_the_epoch_of_its_root() -> None:
 def test_refuses_a_key_of_a_root_without_its_bytes(keyval: object) -> None:
     error = refusal(lambda: rootfile._public_key("ecdsa-sha2-nistp256", keyval, "x", "0" * 64, "root.json"))
     assert (error.id, error.exit_code) == ("root-malformed", 3)
+
+
+@pytest.mark.parametrize("name", CONTENT)
+def test_reading_content_checks_all_of_it_unless_asked_otherwise(name: str) -> None:
+    with BundleReader.from_file(io.BytesIO(damaged(name)), "x.bundle.tar.zst") as reader:
+        release = Release.parse(reader.head.release)
+        assert refusal(lambda: read_content(reader, release)).id == "digest-mismatch"

@@ -8,7 +8,9 @@ import os
 from pathlib import Path
 
 import pytest
+from pytest import MonkeyPatch
 
+from installer.bundle import parts
 from installer.bundle.parts import (
     MAX_PARTS_BYTES,
     PARTS_FILE,
@@ -268,3 +270,37 @@ def test_what_is_no_plain_file_is_refused_at_once(tmp_path: Path) -> None:
         open_bundle(tmp_path / "none")
     with pytest.raises(SealiftError):
         open_bundle(tmp_path)
+
+
+def test_closes_the_part_that_is_open(tmp_path: Path) -> None:
+    write(tmp_path)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    file = PartedFile(first(tmp_path))
+    assert len(list(Path("/proc/self/fd").iterdir())) != before
+    for _ in range(2):
+        file.close()
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_folder_of_somebody_else_hides_no_part_in_another(tmp_path: Path, monkeypatch: MonkeyPatch) -> None:
+    write(tmp_path)
+    part, closed = part_name(NAME, 2), tmp_path.parent / "closed"
+    closed.mkdir()
+    (tmp_path.parent / "open").mkdir()
+    (tmp_path / part).rename(tmp_path.parent / "open" / part)
+    real = Path.is_file
+
+    def is_file(path: Path) -> bool:
+        if path.parent == closed:
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    assert read(tmp_path) == DATA
+
+
+def test_without_a_note_no_more_parts_are_counted_than_there_may_be(tmp_path: Path, monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "MAX_PARTS", 3)
+    write(tmp_path, noted=False, data=b"abcdefghijklmnop")
+    with open_bundle(first(tmp_path)) as file:
+        assert file.seek(0, os.SEEK_END) == 3 * SIZE
