@@ -11,6 +11,8 @@ from tests.bench.row import Goal, Row
 
 WIDTH: Final = 1040
 _LEFT, _RIGHT = 390, 60
+_LETTERS: Final = 56
+"""What there is room for on the left."""
 _BAR: Final = WIDTH - _LEFT - _RIGHT
 _OURS, _STOCK, _MISSED, _INK, _SOFT = "#1f6f8b", "#c3ccd3", "#b3402e", "#22303a", "#6b7a85"
 _FONT: Final = "font-family='system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif'"
@@ -21,7 +23,8 @@ def draw(table: Sequence[Measured]) -> str:
     rows = [one.row for one in table]
     days = sorted({one.measured["date"].split()[0] for one in table})
     scales = ", ".join(sorted({f"scale {one.measured['scale']}" for one in table}))
-    caption = f"{' to '.join(dict.fromkeys((days[0], days[-1])))}, {scales}; {table[-1].machine['processor']}"
+    machines = "; ".join(dict.fromkeys(one.machine["processor"] for one in table))
+    caption = f"{' to '.join(dict.fromkeys((days[0], days[-1])))}, {scales}; {machines}"
     parts: list[str] = []
     y = 30
     parts.append(_text(24, y, "Seconds, ours beside the other way", size=17, weight=600))
@@ -75,7 +78,7 @@ def _share(parts: list[str], row: Row, goal: Goal, y: int) -> int:
     share = goal.value / goal.limit if goal.limit else 0.0
     length = max(2.0, _BAR * 0.8 * min(share, 1.04))
     colour = _OURS if goal.met else _MISSED
-    parts.append(_text(_LEFT - 14, y + 11, _shortened(f"{row.title}: {goal.what}"), size=12, anchor="end"))
+    parts.append(_text(_LEFT - 14, y + 11, _label(row.title, goal.what), size=12, anchor="end"))
     parts.append(f"<rect x='{_LEFT}' y='{y}' width='{length:.1f}' height='13' rx='2' fill='{colour}'/>")
     told = f"{figure(goal.value, goal.unit)} of {figure(goal.limit or 0, goal.unit)}"
     inside = _BAR * 0.62 < length <= _BAR * 0.8
@@ -88,8 +91,10 @@ def _middle(values: list[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= 54 else text[:53] + "…"
+def _label(title: str, what: str) -> str:
+    """Both where there is room, else less of the title."""
+    room = _LETTERS - len(what) - 2
+    return f"{title if len(title) <= room else title[: room - 1].rstrip(' ,') + '…'}: {what}"
 
 
 def _text(
