@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,11 +60,12 @@ class Media:
         quick: bool = False,
         have: Collection[str] | None = None,
         rebuild: Rebuild | None = None,
+        outrun: threading.Event | None = None,
     ) -> tuple[str, ...]:
         """Read the content once into ``sinks``, which stay open; names of members that were not checked.
 
         The head is verified again by identity: a bundle that was swapped meanwhile is ``media-changed`` (4). Of a
-        delta, ``have`` and ``rebuild`` are as for :func:`check_content`.
+        delta, ``have`` and ``rebuild`` are as for :func:`check_content`, and so is ``outrun``.
         """
         with BundleReader(self.bundle, self.ask, self.unlock) as reader:
             swapped = reader.head.packing != self.packing.to_bytes()
@@ -73,7 +75,14 @@ class Media:
                 )
             give_back()
             return check_content(
-                reader, self.verified, sinks, progress=progress, quick=quick, have=have, rebuild=rebuild
+                reader,
+                self.verified,
+                sinks,
+                progress=progress,
+                quick=quick,
+                have=have,
+                rebuild=rebuild,
+                outrun=outrun,
             )
 
 

@@ -9,11 +9,9 @@ as they are, because the same encoder made them (else the same inputs would no l
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -23,15 +21,14 @@ import zstandard
 from bundler.collect.content import Bytes, FileContent, Slice
 from bundler.writing.assemble import Part
 from installer.bundle.archive import BundleReader
-from installer.bundle.frames import FRAME_DATA, LEVEL, Frame
+from installer.bundle.frames import LEVEL, Frame
 from installer.bundle.packing import read_packing
+from installer.bundle.places import member_places
 from installer.bundle.release import Descriptor, File, Release
 from installer.errors import SealiftError
 
 ENCODER: Final = f"sealift frames 1, zstandard {zstandard.__version__}, zstd {zstandard.ZSTD_VERSION}, level {LEVEL}"
 _ATTRIBUTE: Final = "user.sealift.encoder"
-_ENTRY: Final = struct.Struct("<II")
-_FOOTER: Final = 9
 
 _Cut = tuple[str, int, File | Descriptor] | None
 """The member within which a file ends: its name, position, and what the list says."""
@@ -155,34 +152,10 @@ def _places(reader: BundleReader) -> tuple[dict[str, tuple[int, File | Descripto
     """
     release = Release.parse(reader.head.release)
     members = read_packing(reader.head.packing, release).carried(release)
-    starts = _starts(reader)
-    if starts is None:
+    found = member_places(reader, members)
+    if found is None:
         return _walked(reader, dict(members))
-    places: dict[str, tuple[int, File | Descriptor]] = {}
-    number = starts.get(reader.position)
-    order = list(starts)
-    for name, member in members.items():
-        if number is None or number >= len(order):
-            break
-        places[name] = (order[number], member)
-        number += 1 + -(-member.size // FRAME_DATA)
-    return places, None
-
-
-def _starts(reader: BundleReader) -> dict[int, int] | None:
-    """Position of each frame → its number, as the seek table has it; None without one that fits the file."""
-    tail = reader.tail(_FOOTER)
-    if len(tail) < _FOOTER or tail[4:] != b"\0\xb1\xea\x92\x8f":
-        return None
-    count = int.from_bytes(tail[:4], "little")
-    length = 8 + count * _ENTRY.size + _FOOTER
-    table = reader.tail(length)
-    if len(table) != length:
-        return None
-    sizes = [compressed for compressed, _ in _ENTRY.iter_unpack(table[8:-_FOOTER])]
-    if sum(sizes) + length != reader.size:
-        return None
-    return {start: number for number, start in enumerate(accumulate(sizes, initial=0))}
+    return {name: (position, members[name]) for name, position in found.items()}, None
 
 
 def _walked(

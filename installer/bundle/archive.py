@@ -6,9 +6,11 @@ The end of the archive is one frame of 1024 zeros and the seek table. So frame s
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -183,6 +185,19 @@ class BundleReader:
         except BaseException:
             file.close()
             raise
+
+    def beside(self) -> BundleReader | None:
+        """Another reader of the same open file, which is moved (:meth:`jump`) without moving this one; None for media
+        that are read at one place alone: parts, and what is encrypted."""
+        if not isinstance(self._file, io.BufferedReader) or not isinstance(self._file.raw, io.FileIO):
+            return None
+        try:
+            file = os.fdopen(os.open(f"/proc/self/fd/{self._file.fileno()}", os.O_RDONLY | os.O_CLOEXEC), "rb")
+        except OSError:
+            return None
+        other = copy(self)
+        other._file, other._frames = file, FrameReader(file)
+        return other
 
     def __enter__(self) -> Self:
         return self

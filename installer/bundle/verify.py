@@ -9,6 +9,7 @@ A delta's patches come last: one that is used ends, like everything, at a digest
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass
 from datetime import datetime
@@ -16,6 +17,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final, Protocol
 
+from installer.bundle.ahead import Ahead
 from installer.bundle.archive import BundleReader
 from installer.bundle.content import Sink, Writer
 from installer.bundle.digest import Digest
@@ -124,12 +126,22 @@ def check_content(
     quick: bool = False,
     have: Collection[str] | None = (),
     rebuild: Rebuild | None = None,
+    outrun: threading.Event | None = None,
 ) -> tuple[str, ...]:
     """Read the content once, check every member against the signed list, and feed ``sinks`` on the way.
 
     As :func:`read_content`, for a list that somebody whom the policy trusts has signed.
     """
-    return read_content(reader, verified.release, sinks, progress=progress, quick=quick, have=have, rebuild=rebuild)
+    return read_content(
+        reader,
+        verified.release,
+        sinks,
+        progress=progress,
+        quick=quick,
+        have=have,
+        rebuild=rebuild,
+        outrun=outrun,
+    )
 
 
 def read_content(
@@ -141,32 +153,40 @@ def read_content(
     quick: bool = False,
     have: Collection[str] | None = (),
     rebuild: Rebuild | None = None,
+    outrun: threading.Event | None = None,
 ) -> tuple[str, ...]:
     """Read the content once and check every member against a list, whoever made that list.
 
     Each sink's writer is finished only after the member's digest was right. ``quick`` passes over members that no
     sink wants; their names are returned as *not checked* (empty otherwise). Of a delta, what ``rebuild`` can make
     out of patches is fed and checked like the rest; ``have`` are digests that are known to be held elsewhere, None
-    where it is somebody else's business whether all is there. Raises ``digest-mismatch``, ``truncated`` (4), the
-    format errors (3), those of ``rebuild``, and, after all that is carried was checked, ``incomplete`` (4).
-    The sinks are not closed here.
+    where it is somebody else's business whether all is there. Once ``outrun`` is set, because a sink is slower than the
+    media, large blobs are also read from the end (:mod:`installer.bundle.ahead`): then ``progress``, and the writers of
+    two members, are called by two threads. Raises ``digest-mismatch``, ``truncated`` (4), the format errors (3), those
+    of ``rebuild``, and, after all that is carried was checked, ``incomplete`` (4). The sinks are not closed here.
     """
     packing = read_packing(reader.head.packing, release)
     not_checked: list[str] = []
-    seen = 0
+    told = _Advance(reader, progress)
+    feed = _Feed(sinks, progress)
 
     def advance() -> None:
-        nonlocal seen
-        progress(reader.position - seen)
-        seen = reader.position
+        told()
+        ahead.look()
 
     listed = packing.carried(release)
     order = _Order((*listed, *(patch.name for patch in packing.patches)), release)
-    with Lanes() as lanes:
+    with Ahead(reader, listed, None if quick else outrun, feed.check_ahead) as ahead, Lanes() as lanes:
         for name, member in listed.items():
-            mode = int(member.mode, 8) if isinstance(member, File) else 0o644
-            order.check(reader.next_header(), name, member.size, mode, "the signed list")
-            writers = [writer for sink in sinks if (writer := sink.open(member)) is not None]
+            start = reader.position
+            order.check(reader.next_header(), name, member.size, _mode(member), "the signed list")
+            if (verdict := ahead.take(name, start)) is not None:
+                lanes.begin(partial(_check_digest, name, member)).verdict = verdict
+                advance()
+                reader.skip(member.size)
+                told.pass_over()
+                continue
+            writers = feed.writers(member)
             if quick and not writers:
                 reader.skip(member.size)
                 not_checked.append(name)
@@ -194,6 +214,10 @@ def read_content(
     return tuple(not_checked)
 
 
+def _mode(member: File | Descriptor) -> int:
+    return int(member.mode, 8) if isinstance(member, File) else 0o644
+
+
 def refuse_incomplete(delta: Delta, release: Release, have: Collection[str]) -> None:
     """Raise ``incomplete`` (4) unless ``have`` holds the digests of all that ``delta`` does not carry whole."""
     lacking = {name: member for name, member in delta.left_out(release).items() if member.digest not in have}
@@ -206,6 +230,39 @@ def refuse_incomplete(delta: Delta, release: Release, have: Collection[str]) -> 
         hint="bundle verify --have the bundle that it builds on; a site is asked what it has when it installs",
         details=tuple(lacking)[:20],
     )
+
+
+class _Feed:
+    """The sinks, asked by one thread at a time."""
+
+    def __init__(self, sinks: Sequence[Sink], progress: Progress) -> None:
+        self._sinks, self._progress, self._lock = sinks, progress, threading.Lock()
+
+    def writers(self, member: File | Descriptor) -> list[Writer]:
+        """Those of the sinks that want it."""
+        with self._lock:
+            return [writer for sink in self._sinks if (writer := sink.open(member)) is not None]
+
+    def check_ahead(self, name: str, blob: Descriptor, beside: BundleReader, chunks: Iterator[bytes]) -> None:
+        """Check a blob that another reader has come to, which tells of its own progress."""
+        advance = _Advance(beside, self._progress, beside.position)
+        _check_here(name, blob, chunks, self.writers(blob), advance)
+
+
+class _Advance:
+    """Tells ``progress`` what ``reader`` has read since it was told the last time."""
+
+    def __init__(self, reader: BundleReader, progress: Progress, seen: int = 0) -> None:
+        self._reader, self._progress, self._seen = reader, progress, seen
+
+    def __call__(self) -> None:
+        """Tell it."""
+        self._progress(self._reader.position - self._seen)
+        self._seen = self._reader.position
+
+    def pass_over(self) -> None:
+        """Somebody else tells of what was passed over."""
+        self._seen = self._reader.position
 
 
 class _Order:

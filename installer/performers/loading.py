@@ -50,7 +50,9 @@ class Loading:
             with talk.progress("load again" if again else "verify and load", media.size) as meter:
                 sinks: list[Sink] = [sink] if again else [sink, ToolSink(self._host.state_dir)]
                 quick = again or incoming.quick
-                left = media.read(sinks, progress=meter.advance, quick=quick, rebuild=ground.rebuilder)
+                left = media.read(
+                    sinks, progress=meter.advance, quick=quick, rebuild=ground.rebuilder, outrun=sink.outrun
+                )
                 not_checked = not_checked if again else left
 
         fill_registry(client, media.release, read, talk.warn, others=ground.repositories)

@@ -83,7 +83,7 @@ class RegistrySink:
     """A :class:`~installer.bundle.content.Sink` for what of a release goes into a registry.
 
     Calls in order: what the reader does, :meth:`close`, :meth:`finish_manifests`. ``sent`` counts the bytes of blobs
-    that were uploaded.
+    that were uploaded. ``outrun`` is set once the registry is slower than the media.
     """
 
     def __init__(self, client: RegistryClient, what: Release | Placement, others: Collection[str] = ()) -> None:
@@ -93,6 +93,7 @@ class RegistrySink:
         self._client, self._placement = client, placement
         self.held = self._held = survey(client, placement, others)
         self._uploads = Uploads(client)
+        self.outrun = self._uploads.outrun
         self._repositories = _repositories_of(placement.blobs)
         self._sizes = {part.digest: part.size for _, part in placement.blobs}
         self._manifests = {kept.part.digest for kept in placement.manifests}

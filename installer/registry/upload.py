@@ -2,8 +2,9 @@
 
 Rules:
 - At most :data:`PARALLEL` uploads run at once, each with at most :data:`WAITING` chunks waiting (1 MiB each): the
-  reader is held back rather than memory filled. A registry hashes slower than we read, so what waits is what it has
-  left to do of one blob while the next one is on its way.
+  reader is held back rather than memory filled. Where that lasts, the registry hashes slower than the media give, and
+  large blobs are brought from two places of the bundle (:mod:`installer.bundle.ahead`); the third upload is what a
+  registry still has to do of one blob while the next one is on its way.
 - A blob of at most :data:`SMALL` bytes is held until it is whole, and sent by one of :data:`SMALL_PARALLEL` threads
   that stay: a registry takes its time for each blob, however small, and a thread for each would cost much of a request.
 - A blob counts only after the registry has stored it under its digest.
@@ -24,8 +25,10 @@ from installer.bundle.release import Descriptor, File
 from installer.errors import SealiftError
 from installer.registry.client import RegistryClient
 
-PARALLEL: Final = 2
-WAITING: Final = 10
+PARALLEL: Final = 3
+WAITING: Final = 4
+OUTRUN: Final = 0.2
+"""Seconds that a blob may hold the reader back before the media count as faster than the registry."""
 REPLAY: Final = 2 * 1024 * 1024
 SMALL: Final = 256 * 1024
 SMALL_PARALLEL: Final = 6
@@ -42,10 +45,12 @@ class _Stopped(Exception):
 
 
 class Uploads:
-    """The uploads of one load. Used by one thread, which pushes; its helpers send."""
+    """The uploads of one load. One thread at a time begins them, others push their bytes; helpers send."""
 
     def __init__(self, client: RegistryClient) -> None:
         self.client = client
+        self.outrun = threading.Event()
+        """Set once the media turn out to be faster than the registry."""
         self._places = threading.Semaphore(PARALLEL)
         self._running: list[Upload] = []
         self._small: queue.Queue[SmallUpload | None] = queue.Queue(SMALL_PARALLEL)
@@ -156,6 +161,7 @@ class Upload(threading.Thread):
         self._chunks: queue.Queue[bytes | None] = queue.Queue(WAITING)
         self._over = threading.Event()
         self._dropped = threading.Event()
+        self._waited = 0.0  # seconds that the reader was held back
         self._finished = False  # all bytes were handed over
         self._drained = False  # all bytes were taken out of the queue
         self._held = b""  # the chunk that comes next
@@ -196,12 +202,16 @@ class Upload(threading.Thread):
             self._uploads.ended(failure)
 
     def _put(self, chunk: bytes | None) -> None:
+        began = time.monotonic()
         while not self._over.is_set():
             try:
                 self._chunks.put(chunk, timeout=0.2)
                 break
             except queue.Full:
                 continue
+        self._waited += time.monotonic() - began
+        if self._waited > OUTRUN:
+            self._uploads.outrun.set()
         self._uploads.refuse_what_lasts()
 
     def _send(self) -> None:

@@ -8,13 +8,12 @@ import time
 from pathlib import Path
 
 from installer.bundle.archive import BundleReader
-from installer.bundle.content import Sink
 from installer.bundle.trust import TrustPolicy
 from installer.bundle.verify import check_content, verify_release
 from installer.registry.address import RegistryAddress
 from installer.registry.client import RegistryClient
 from installer.registry.fill import fill_registry
-from installer.registry.load import missing_blobs
+from installer.registry.load import RegistrySink, missing_blobs
 
 
 def main(bundle: Path, public: Path, url: str) -> None:
@@ -26,8 +25,8 @@ def main(bundle: Path, public: Path, url: str) -> None:
         verified = verify_release(reader, policy)
         missing = missing_blobs(client, verified.release)
 
-        def read(sink: Sink, again: bool) -> None:
-            check_content(reader, verified, [sink], quick=again)
+        def read(sink: RegistrySink, again: bool) -> None:
+            check_content(reader, verified, [sink], quick=again, outrun=sink.outrun)
 
         if missing:
             fill_registry(client, verified.release, read, print)

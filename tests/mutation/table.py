@@ -14,6 +14,7 @@ _FORM, _REFUSALS, _ROOT = "tests/keyless/test_form.py", "tests/keyless/test_refu
 _POLICY, _ROTATION = "tests/keyless/test_policy.py", "tests/keyless/test_rotation.py"
 _DELTA, _AGE = "tests/unit/bundler/test_delta.py", "tests/unit/bundle/test_age.py"
 _LANES, _PARTS = "tests/unit/bundle/test_lanes.py", "tests/unit/bundle/test_parts.py"
+_AHEAD: Final = "tests/unit/bundle/test_ahead.py"
 _READING: Final = "tests/unit/bundle/test_bundle_reading.py"
 _FILES_BESIDE, _PARTED = "tests/unit/bundle/test_beside.py", "tests/unit/bundle/test_parted_file.py"
 _SINKS: Final = "tests/unit/bundle/test_sinks.py"
@@ -21,7 +22,7 @@ _FIELDS, _SUBJECT = "tests/unit/bundle/test_fields.py", "tests/keyless/test_subj
 
 # What a hole in would hurt most comes first.
 KILLERS: Final[dict[str, tuple[str, ...]]] = {
-    "verify": (_WORDS, _READING, _SINKS, _LANES, _VECTORS, _DELTA, _REQUIREMENTS),
+    "verify": (_WORDS, _READING, _SINKS, _LANES, _VECTORS, _DELTA, _REQUIREMENTS, _AHEAD),
     "trust": (_WORDS, _THRESHOLDS, _REQUIREMENTS, _POLICY, _ROTATION, _VECTORS),
     "roots": (_WALKING, _ROTATION, _VECTORS),
     "rootfile": (_WORDS, _THRESHOLDS, _REQUIREMENTS, _ROOT, _POLICY, _VECTORS),
@@ -29,7 +30,7 @@ KILLERS: Final[dict[str, tuple[str, ...]]] = {
     "signers": (_WORDS, _THRESHOLDS, _REQUIREMENTS, _POLICY, _VECTORS),
     "signature": (_WORDS, _LIMITS, _FORM, _REFUSALS, _VECTORS),
     "sigstorefields": (_LIMITS, _FORM, _VECTORS),
-    "archive": (_WORDS, _LIMITS, _READING, _VECTORS),
+    "archive": (_WORDS, _LIMITS, _READING, _VECTORS, _AHEAD),
     "frames": (_LIMITS, _READING, _VECTORS),
     "strictjson": (_LIMITS, _VECTORS),
     "tarheader": (_LIMITS, _VECTORS),
@@ -48,6 +49,8 @@ KILLERS: Final[dict[str, tuple[str, ...]]] = {
     "age": (_AGE,),
     "encrypted": (_AGE,),
     "lanes": (_LANES, _VECTORS),
+    "ahead": (_AHEAD,),
+    "places": (_AHEAD,),
 }
 MODULES: Final = tuple(KILLERS)
 _FURTHER: Final = (_BESIDE, _PARTS)
