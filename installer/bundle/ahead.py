@@ -93,29 +93,25 @@ class Ahead:
             reader.jump(self._content)
             for name, position in reversed((member_places(reader, self._members) or {}).items()):
                 blob = self._members[name]
-                if (
-                    isinstance(blob, Descriptor)
-                    and blob.size >= LARGE
-                    and not self._checks(reader, name, blob, position)
-                ):
-                    return
+                if isinstance(blob, Descriptor) and blob.size >= LARGE:
+                    self._check_at(position, reader, name, blob)
 
-    def _checks(self, reader: BundleReader, name: str, blob: Descriptor, position: int) -> bool:
-        """Check one blob, unless the reader in front was faster; whether to go on."""
+    def _check_at(self, position: int, reader: BundleReader, name: str, blob: Descriptor) -> None:
+        """Check one blob, unless the reader in front was faster, or there was a failure before."""
         claim = _Claim(position)
         with self._lock:
             if self._stop.is_set() or name in self._passed:
-                return False
+                return
             self._claims[name] = claim
         try:
             reader.jump(position)
             reader.next_header()  # judged by the reader in front
             self._check(name, blob, reader, self._until_stopped(reader.data(blob.size)))
         except BaseException as error:
+            self._stop.set()
             claim.verdict.set_exception(error)
-            return False
-        claim.verdict.set_result(None)
-        return True
+        else:
+            claim.verdict.set_result(None)
 
     def _until_stopped(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         for chunk in chunks:

@@ -42,7 +42,7 @@ def member_places(reader: BundleReader, members: Mapping[str, File | Descriptor]
 def _starts(reader: BundleReader) -> list[int] | None:
     """Position of each frame; None without a table that fits the file."""
     tail = reader.tail(_FOOTER)
-    if len(tail) < _FOOTER or tail[4:] != b"\0\xb1\xea\x92\x8f":
+    if tail[4:] != b"\0\xb1\xea\x92\x8f":
         return None
     count = int.from_bytes(tail[:4], "little")
     length = 8 + count * _ENTRY.size + _FOOTER

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from installer.bundle import ahead, frames
+from installer.bundle import places as places_of
 from installer.bundle.ahead import Ahead
 from installer.bundle.archive import BundleReader
 from installer.bundle.content import Writer
@@ -19,7 +21,7 @@ from installer.bundle.trust import TrustPolicy
 from installer.bundle.verify import check_content, verify_release
 from installer.errors import SealiftError
 from tests.vectors.catalogue import VECTORS
-from tests.vectors.forge import RELEASE, Forge, file_of, root_of
+from tests.vectors.forge import RELEASE, Forge, Frame, file_of, root_of
 from tests.vectors.judge import NOW, Collected
 
 HELD = threading.Event()
@@ -44,6 +46,26 @@ def _all_of_them_first(monkeypatch: pytest.MonkeyPatch) -> None:
         return begin(self)
 
     monkeypatch.setattr(Ahead, "__enter__", begin_and_wait)
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_fails(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    failures: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", failures.append)
+    yield
+    assert failures == []
+
+
+class Named(Collected):
+    """Knows which threads asked it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: set[str] = set()
+
+    def open(self, member: File | Descriptor) -> Writer:
+        self.threads.add(threading.current_thread().name)
+        return super().open(member)
 
 
 def read(path: Path, root: bytes, outrun: threading.Event | None = HELD) -> tuple[str | None, dict[str, bytes]]:
@@ -115,7 +137,7 @@ def test_names_the_first_of_two_damaged_blobs(first: int, second: int, path: Pat
 
 def test_says_the_same_of_damage_anywhere_as_who_reads_from_the_front(path: Path) -> None:
     whole, chance = Forge().bytes(), random.Random(6)
-    for _ in range(400):
+    for _ in range(200):
         place, cut = chance.randrange(len(whole)), chance.randrange(len(whole))
         damaged = whole[:place] + bytes([whole[place] ^ 1 << chance.randrange(8)]) + whole[place + 1 :]
         path.write_bytes(chance.choice((damaged, whole[:cut], damaged[: max(cut, place)])))
@@ -125,16 +147,20 @@ def test_says_the_same_of_damage_anywhere_as_who_reads_from_the_front(path: Path
 
 
 def moved_index(forge: Forge, chance: random.Random) -> bytes:
-    """A bundle whose seek table gives each frame the size of another one."""
+    """A bundle whose seek table gives each frame the size of another one, or takes two for one."""
     real = forge.frames()
-    shuffled = chance.sample(real, len(real))
-    table = file_of(shuffled)[sum(len(frame.data) for frame in shuffled) :]
+    told = chance.sample(real, len(real))
+    if chance.random() < 0.5:
+        place = chance.randrange(len(real) - 1)
+        one, two = real[place : place + 2]
+        told = [*real[:place], Frame(one.data + two.data, one.content + two.content, ""), *real[place + 2 :]]
+    table = file_of(told)[sum(len(frame.data) for frame in told) :]
     return b"".join(frame.data for frame in real) + table
 
 
 def test_an_index_that_leads_elsewhere_brings_nothing_in(path: Path) -> None:
     chance = random.Random(7)
-    for _ in range(100):
+    for _ in range(200):
         forge = Forge().copy()
         if chance.random() < 0.5:
             name = chance.choice(blobs(forge))
@@ -142,6 +168,52 @@ def test_an_index_that_leads_elsewhere_brings_nothing_in(path: Path) -> None:
         path.write_bytes(moved_index(forge, chance))
         found, alone = read(path, root_of(RELEASE))[0], read(path, root_of(RELEASE), None)[0]
         assert found == alone is not None
+
+
+def test_an_index_that_is_too_short_leads_as_far_as_it_goes(path: Path) -> None:
+    forge = Forge()
+    real = forge.frames()
+    for dropped in range(5, 9):
+        rest = Frame(b"".join(one.data for one in real[-dropped:]), 1024, "")
+        path.write_bytes(file_of([*real[:-dropped], rest]))
+        with BundleReader(path) as reader:
+            members = dict(verify_release(reader, forge.policy).release.members())
+            places = member_places(reader, members)
+            assert places is not None and 0 < len(places) < len(members)
+            assert list(places) == list(members)[: len(places)]
+
+
+def test_an_index_is_read_up_to_a_bound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forge = Forge()
+    path.write_bytes(forge.bytes())
+    with BundleReader(path) as reader:
+        members = dict(verify_release(reader, forge.policy).release.members())
+        for bound in (len(forge.frames()), len(forge.frames()) - 1):
+            monkeypatch.setattr(places_of, "_MOST", bound)
+            assert (member_places(reader, members) is None) is (bound < len(forge.frames()))
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_only_large_blobs_are_worth_it(more: int, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forge = Forge()
+    path.write_bytes(forge.bytes())
+    largest = max(len(forge.content[name]) for name in blobs(forge))
+    monkeypatch.setattr(ahead, "LARGE", largest + more)
+    with BundleReader(path) as reader:
+        sink = Named()
+        check_content(reader, verify_release(reader, forge.policy), [sink], outrun=HELD)
+    assert sink.threads == ({"MainThread"} if more else {"MainThread", "ahead"})
+
+
+def test_media_that_fail_at_the_end_are_left_to_who_reads_them_from_the_front(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pulled(self: BundleReader, count: int) -> bytes:
+        raise SealiftError("media-unreadable", "pulled")
+
+    monkeypatch.setattr(BundleReader, "tail", pulled)
+    path.write_bytes(Forge().bytes())
+    assert read(path, root_of(RELEASE)) == read(path, root_of(RELEASE), None)
 
 
 def test_an_index_without_end_is_not_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,16 +294,10 @@ def test_begins_once_a_sink_is_slower_than_the_media(path: Path) -> None:
 def test_reads_from_the_front_alone(outrun: threading.Event | None, quick: bool, path: Path) -> None:
     """Where the media are slower than the sinks, nobody knows, or only what a sink wants is read."""
     path.write_bytes(Forge().bytes())
-    before, threads = threading.active_count(), set[str]()
-
-    class Named(Collected):
-        def open(self, member: File | Descriptor) -> Writer:
-            threads.add(threading.current_thread().name)
-            return super().open(member)
-
+    before, sink = threading.active_count(), Named()
     with BundleReader(path) as reader:
-        check_content(reader, verify_release(reader, Forge().policy), [Named()], outrun=outrun, quick=quick)
-    assert threads == {"MainThread"} and threading.active_count() == before
+        check_content(reader, verify_release(reader, Forge().policy), [sink], outrun=outrun, quick=quick)
+    assert sink.threads == {"MainThread"} and threading.active_count() == before
 
 
 def test_media_that_are_read_at_one_place_are_not_read_at_two(tmp_path: Path) -> None:
@@ -247,17 +313,39 @@ def test_media_that_are_read_at_one_place_are_not_read_at_two(tmp_path: Path) ->
     assert set(sink.held.values()) == set(forge.content.values())
 
 
-def test_who_stops_it_does_not_wait_for_the_rest(path: Path) -> None:
-    def stop(_: int) -> None:
-        raise KeyboardInterrupt
+class Stalled(Collected):
+    """What comes from the end does not go on."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.released = threading.Event(), threading.Event()
+
+    def open(self, member: File | Descriptor) -> Writer:
+        if threading.current_thread().name == "ahead":
+            assert threading.current_thread().daemon
+            self.begun.set()
+            self.released.wait(20)
+        return super().open(member)
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), SealiftError("media-unreadable", "pulled")], ids=["^C", "pulled"])
+def test_who_stops_it_does_not_wait_for_what_comes_from_the_end(end: BaseException, path: Path) -> None:
     path.write_bytes(Forge().bytes())
-    before = threading.active_count()
+    before, outrun, sink = threading.active_count(), threading.Event(), Stalled()
+
+    def stop(_: int) -> None:
+        if outrun.is_set():
+            assert sink.begun.wait(10)
+            raise end
+        outrun.set()
+
     with BundleReader(path) as reader:
         verified = verify_release(reader, Forge().policy)
-        with pytest.raises(KeyboardInterrupt):
-            check_content(reader, verified, progress=stop, outrun=threading.Event())
-    for _ in range(100):
+        with pytest.raises(type(end)):
+            check_content(reader, verified, [sink], progress=stop, outrun=outrun)
+    assert not sink.released.is_set() and threading.active_count() > before
+    sink.released.set()
+    for _ in range(200):
         if threading.active_count() == before:
             return
         time.sleep(0.05)
