@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
@@ -70,6 +71,17 @@ class Lane:
             self._judge(f"sha256:{self._hasher.hexdigest()}")
 
 
+@dataclass(frozen=True)
+class _Elsewhere:
+    """A member that is checked somewhere else."""
+
+    verdict: Future[None]
+
+    def abandon(self) -> Future[None]:
+        """As of a lane."""
+        return self.verdict
+
+
 class Lanes:
     """Members that are checked at the same time. A context manager: leaving it waits for all of them.
 
@@ -82,7 +94,7 @@ class Lanes:
         self._pool = ThreadPoolExecutor(count, "unpack")
         self._threads = [ThreadPoolExecutor(1, f"lane-{number}") for number in range(count)]
         self._free = threading.BoundedSemaphore(count)
-        self._waiting: deque[Lane] = deque()
+        self._waiting: deque[Lane | _Elsewhere] = deque()
         self._begun = 0
 
     def __enter__(self) -> Self:
@@ -103,13 +115,16 @@ class Lanes:
 
         Raises what was wrong with earlier ones.
         """
-        while self._waiting and (verdict := self._waiting[0].verdict) is not None and verdict.done():
-            verdict.result()
-            self._waiting.popleft()
+        self._refuse_known()
         member = Lane(self, self._threads[self._begun % len(self._threads)], judge)
         self._begun += 1
         self._waiting.append(member)
         return member
+
+    def wait_for(self, verdict: Future[None]) -> None:
+        """The next member of the file is checked somewhere else, which ``verdict`` tells of. Raises as :meth:`begin`."""
+        self._refuse_known()
+        self._waiting.append(_Elsewhere(verdict))
 
     def unpack(self, length: int, frame: Frame) -> Future[list[bytes]]:
         """Wait for room, then have a frame unpacked."""
@@ -126,6 +141,12 @@ class Lanes:
     def release(self) -> None:
         """A frame has been hashed."""
         self._free.release()
+
+    def _refuse_known(self) -> None:
+        """Raise what was wrong with the members that are done, in their order."""
+        while self._waiting and (verdict := self._waiting[0].verdict) is not None and verdict.done():
+            verdict.result()
+            self._waiting.popleft()
 
     def _settle(self) -> None:
         """Wait for every member, the one that was left unfinished too, in the order of the file."""

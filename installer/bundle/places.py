@@ -40,7 +40,7 @@ def member_places(reader: BundleReader, members: Mapping[str, File | Descriptor]
 
 
 def _starts(reader: BundleReader) -> list[int] | None:
-    """Position of each frame; None without a table that fits the file."""
+    """Position of each frame but the first; None without a table that fits the file."""
     tail = reader.tail(_FOOTER)
     if tail[4:] != b"\0\xb1\xea\x92\x8f":
         return None
@@ -51,4 +51,4 @@ def _starts(reader: BundleReader) -> list[int] | None:
     sizes = [compressed for compressed, _ in _ENTRY.iter_unpack(reader.tail(length)[8:-_FOOTER])]
     if sum(sizes) + length != reader.size:
         return None
-    return list(accumulate(sizes, initial=0))
+    return list(accumulate(sizes))

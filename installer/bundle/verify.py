@@ -181,7 +181,7 @@ def read_content(
             start = reader.position
             order.check(reader.next_header(), name, member.size, _mode(member), "the signed list")
             if (verdict := ahead.take(name, start)) is not None:
-                lanes.begin(partial(_check_digest, name, member)).verdict = verdict
+                lanes.wait_for(verdict)
                 advance()
                 reader.skip(member.size)
                 told.pass_over()
