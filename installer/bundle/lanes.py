@@ -122,7 +122,7 @@ class Lanes:
         return member
 
     def wait_for(self, verdict: Future[None]) -> None:
-        """The next member of the file is checked somewhere else, which ``verdict`` tells of. Raises as :meth:`begin`."""
+        """The next member of the file is checked somewhere else: ``verdict`` tells. Raises as :meth:`begin`."""
         self._refuse_known()
         self._waiting.append(_Elsewhere(verdict))
 
