@@ -192,7 +192,7 @@ class BundleReader:
         if not isinstance(self._file, io.BufferedReader) or not isinstance(self._file.raw, io.FileIO):
             return None
         try:
-            file = os.fdopen(os.open(f"/proc/self/fd/{self._file.fileno()}", os.O_RDONLY | os.O_CLOEXEC), "rb")
+            file = os.fdopen(os.open(f"/proc/self/fd/{self._file.fileno()}", os.O_RDONLY), "rb")
         except OSError:
             return None
         other = copy(self)

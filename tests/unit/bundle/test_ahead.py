@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import threading
 import time
@@ -305,6 +306,8 @@ def test_media_that_are_read_at_one_place_are_not_read_at_two(tmp_path: Path) ->
     whole = forge.bytes()
     for number, start in enumerate(range(0, len(whole), 5000), 1):
         (tmp_path / f"x.bundle.tar.zst.{number:03}").write_bytes(whole[start : start + 5000])
+    with BundleReader.from_file(io.BytesIO(whole), "x.bundle.tar.zst") as reader:
+        assert reader.beside() is None
     with BundleReader(tmp_path / "x.bundle.tar.zst.001") as reader:
         assert reader.beside() is None
         verified = verify_release(reader, forge.policy)
