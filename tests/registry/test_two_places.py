@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -39,8 +40,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def threads(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Names of the threads that bring blobs. Any blob counts as large, any wait as long."""
+def opened_by(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Names of the threads that bring blobs."""
     names, opened = set[str](), RegistrySink.open
 
     def noted(self: RegistrySink, member: File | Descriptor) -> Writer | None:
@@ -48,9 +49,24 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> set[str]:
         return opened(self, member)
 
     monkeypatch.setattr(RegistrySink, "open", noted)
+    return names
+
+
+@pytest.fixture
+def threads(opened_by: set[str], monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The same, where any blob counts as large, and any wait as long."""
     monkeypatch.setattr(ahead, "LARGE", 0)
     monkeypatch.setattr(upload, "OUTRUN", -1)
-    return names
+    return opened_by
+
+
+class Sluggish(Proxy):
+    """Half a second passes before it takes anything of a blob."""
+
+    def fault(self, method: str, path: str) -> Fault | None:
+        if method == "PUT" and "/blobs/uploads/" in path:
+            time.sleep(0.5)
+        return None
 
 
 def load(bundle: Path, client: RegistryClient, *, both: bool = True) -> list[str]:
@@ -78,6 +94,16 @@ def test_a_registry_filled_from_two_places_holds_the_same(
     assert load(bundle, one.client(), both=False) == [] and threads == {"MainThread"}
     assert load(bundle, two.client()) == [] and threads == {"MainThread", "ahead"}
     assert stored(two) == stored(one) != []
+
+
+def test_a_registry_that_holds_large_blobs_up_gets_them_from_two_places(
+    opened_by: set[str], start_registry: Start, tmp_path: Path
+) -> None:
+    layers = [random.Random(number).randbytes(ahead.LARGE) for number in range(3)]
+    bundle = editions.write(editions.edition("1.0.0", {"web": layers}), tmp_path)
+    with serving(proxy := Sluggish(start_registry().address.host, [])):
+        assert load(bundle, RegistryClient.at(RegistryAddress.parse(proxy.url), patience=QUICK)) == []
+    assert opened_by == {"MainThread", "ahead"}
 
 
 @pytest.mark.parametrize("kind", ["half", "reset", "404", "429", "500", "corrupt", "slow"])
