@@ -195,8 +195,27 @@ def read_content(
             else:
                 _check_on_lane(reader, lanes.begin(partial(_check_digest, name, member)), member, advance)
             advance()
+    built = _check_patches(reader, patched(packing, release), order, sinks, advance, quick=quick, rebuild=rebuild)
+    order.end(reader.next_header())
+    reader.finish()
+    if isinstance(packing, Delta) and have is not None:
+        refuse_incomplete(packing, release, built.union(have))
+    return tuple(not_checked)
+
+
+def _check_patches(
+    reader: BundleReader,
+    patches: Iterable[tuple[Patch, Descriptor]],
+    order: _Order,
+    sinks: Sequence[Sink],
+    advance: Callable[[], None],
+    *,
+    quick: bool,
+    rebuild: Rebuild | None,
+) -> set[str]:
+    """Check the patches of a delta and what they give; the digests of what was rebuilt."""
     built: set[str] = set()
-    for patch, blob in patched(packing, release):
+    for patch, blob in patches:
         order.check(reader.next_header(), patch.name, patch.size, 0o644, "packing.json")
         able = rebuild if rebuild is not None and patch.target not in built and rebuild.can(patch) else None
         writers = [writer for sink in sinks if able and (writer := sink.open(blob)) is not None]
@@ -207,11 +226,7 @@ def read_content(
             _check_patch(patch, blob, Told(reader.data(patch.size), advance), writers, able)
             built |= {patch.target} if able else set()
         advance()
-    order.end(reader.next_header())
-    reader.finish()
-    if isinstance(packing, Delta) and have is not None:
-        refuse_incomplete(packing, release, built.union(have))
-    return tuple(not_checked)
+    return built
 
 
 def _mode(member: File | Descriptor) -> int:
