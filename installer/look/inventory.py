@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -31,6 +32,8 @@ __all__ = ["EngineFacts", "Inventory", "NetworkSeen", "Observed", "Replica", "St
 
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 _COMPOSE: Final = (2, 22)  # the first that pulls only what is missing
+_LONGEST_RESTART: Final = 120.0
+"""Seconds from a container's end to its next start; the engine waits at most half of it."""
 _ROUTES: Final = Path("/proc/net/route")
 
 
@@ -118,7 +121,8 @@ class Inventory:
             seen = [state for item in found if (state := self._inspect(item["Id"])) is not None]
             nets = self._api.networks(filters={"label": wanted})
             networks = [self._api.inspect_network(net["Id"]) for net in nets]
-        replicas = sorted((_replica(item) for item in seen), key=lambda one: (one.product, one.part, one.container))
+            found = [_replica(item, self._last_exit_code(item)) for item in seen]
+        replicas = sorted(found, key=lambda one: (one.product, one.part, one.container))
         return Observed(tuple(replicas), tuple(sorted((_network(net) for net in networks), key=lambda net: net.name)))
 
     def network_exists(self, name: str) -> bool:
@@ -169,6 +173,24 @@ class Inventory:
             return None
         return found
 
+    def _last_exit_code(self, item: Mapping[str, Any]) -> int | None:
+        """The engine says 0 of a container that it has started again, whatever it ended with: only its events tell."""
+        state = item["State"]
+        if not state["Running"] or state["Restarting"]:
+            return int(state["ExitCode"])
+        if not item["RestartCount"]:
+            return None
+        # In the past, also where the clock was put back: then the answer ends by itself. The engine takes fractions.
+        until = min(_seconds(state["StartedAt"]), time.time())
+        ends = self._api.events(  # type: ignore[call-overload]
+            since=f"{until - _LONGEST_RESTART:.9f}",
+            until=f"{until:.9f}",
+            filters={"container": item["Id"], "event": "die"},
+            decode=True,
+        )
+        codes = [int(end["Actor"]["Attributes"]["exitCode"]) for end in ends]
+        return codes[-1] if codes else None
+
 
 def find_compose(
     carried: Sequence[Path], environment: Mapping[str, str], docker_argv: tuple[str, ...] = ("docker",)
@@ -199,7 +221,7 @@ def _new_enough(version: str) -> bool:
     return numbers is not None and (int(numbers[1]), int(numbers[2])) >= _COMPOSE
 
 
-def _replica(item: Mapping[str, Any]) -> Replica:
+def _replica(item: Mapping[str, Any], exit_code: int | None) -> Replica:
     state, own = item["State"], item["Config"]["Labels"]
     health = state.get("Health") or {}
     log = health.get("Log") or []
@@ -221,7 +243,7 @@ def _replica(item: Mapping[str, Any]) -> Replica:
         health_log=clean(" ".join(log[-1].get("Output", "").split())) if log else "",
         restarts=int(item.get("RestartCount", 0)),
         started_at=_seconds(state.get("StartedAt", "")),
-        exit_code=int(state.get("ExitCode", 0)),
+        exit_code=exit_code,
         error=clean(state.get("Error", "")),
         addresses={name: _fixed_or_current(net) for name, net in sorted(networks.items())},
     )

@@ -115,11 +115,12 @@ def _trouble(replica: Replica, now: float) -> _Trouble | None:
         case "unhealthy":
             return _Trouble(replica, f"unhealthy{said}", final=True)
         case "crash-loop":
-            why = f"it ends again and again (started {replica.restarts + 1} times, exit code {replica.exit_code})"
+            why = f"it ends again and again{_exit_code(replica)} (started {replica.restarts + 1} times)"
             return _Trouble(replica, why, final=replica.restarts >= _HOPELESS)
         case "exited":
             error = f": {replica.error}" if replica.error else ""
-            return _Trouble(replica, f"it has ended with exit code {replica.exit_code}{error}", final=replica.finishes)
+            why = f"it has ended{_exit_code(replica)}" if replica.status == "exited" else f"it is {replica.status}"
+            return _Trouble(replica, f"{why}{error}", final=replica.finishes)
 
 
 def _difference(first: Sequence[Replica], second: Sequence[Replica]) -> _Trouble | None:
@@ -129,8 +130,12 @@ def _difference(first: Sequence[Replica], second: Sequence[Replica]) -> _Trouble
         if found is None:
             return _Trouble(replica, "the container is gone")
         if (found.restarts, found.started_at) != (replica.restarts, replica.started_at):
-            return _Trouble(found, f"it ended with exit code {found.exit_code} and was started again")
+            return _Trouble(found, f"it ended{_exit_code(found)} and was started again")
     return None
+
+
+def _exit_code(replica: Replica) -> str:
+    return "" if replica.exit_code is None else f" with exit code {replica.exit_code}"
 
 
 def _failure(trouble: _Trouble, why: str, logs: Logs) -> SealiftError:

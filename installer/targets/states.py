@@ -19,7 +19,8 @@ class Replica:
     """One container of ours. ``started_at`` is in seconds since 1970, ``addresses`` by network.
 
     ``container`` is its name within the compose project, such as ``gateway-1``; ``finishes`` says that it is meant
-    to end; ``health`` is ``none`` for a container without a health check of its own.
+    to end; ``health`` is ``none`` for a container without a health check of its own; ``exit_code`` is that of its last
+    end, None where it never ended or the engine has forgotten it.
     """
 
     id: str
@@ -38,7 +39,7 @@ class Replica:
     health_log: str
     restarts: int
     started_at: float
-    exit_code: int
+    exit_code: int | None
     error: str
     addresses: Mapping[str, str]
 

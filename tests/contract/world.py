@@ -266,7 +266,7 @@ def _replica(
         health_log="",
         restarts=0,
         started_at=1.0,
-        exit_code=0,
+        exit_code=None,
         error="",
         addresses=addresses,
     )

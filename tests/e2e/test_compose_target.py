@@ -8,7 +8,8 @@ import random
 import socket
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -408,6 +409,22 @@ def test_reports_a_container_that_crashes_again_and_again_with_its_last_words(la
     assert "web-1" in error.message
     assert "exit code 3" in error.message
     assert error.details[-1] == "web-1: no database"
+
+
+def test_knows_what_a_container_that_runs_again_ended_with(lab: Lab) -> None:
+    target = lab.target(
+        "blue", services={"web": Service(image="busybox")}, templates=lone("/bin/busybox sleep 1; exit 3")
+    )
+    run(target.up("blue"))
+    assert [one.exit_code for one in lab.seen("blue")] == [None]
+
+    end = time.monotonic() + 60
+    again: Sequence[Replica] = ()
+    while not again and time.monotonic() < end:
+        again = [one for one in lab.seen("blue") if one.status == "running" and one.restarts]
+        time.sleep(0.1)
+
+    assert [one.exit_code for one in again] == [3]
 
 
 def test_catches_a_container_that_is_healthy_once_and_dead_two_seconds_later(lab: Lab) -> None:

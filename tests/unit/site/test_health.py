@@ -31,7 +31,7 @@ WELL = Replica(
     health_log="",
     restarts=0,
     started_at=NOW - 60,
-    exit_code=0,
+    exit_code=None,
     error="",
     addresses={"net": "10.213.0.2"},
 )
@@ -96,7 +96,7 @@ def failure(
         ({"restarts": 2, "started_at": NOW - 3600}, "healthy"),
         ({"restarts": 2, "started_at": NOW + 1}, "crash-loop"),
         ({"restarts": 2, "started_at": NOW + 86400}, "healthy"),  # the clock was put back a day
-        ({"status": "exited", "finishes": True}, "completed"),
+        ({"status": "exited", "finishes": True, "exit_code": 0}, "completed"),
         ({"status": "exited", "finishes": True, "exit_code": 1}, "exited"),
     ],
 )
@@ -118,7 +118,7 @@ def test_waits_while_the_answer_from_outside_is_wrong() -> None:
 
 def test_asks_nobody_from_outside_who_needs_no_asking() -> None:
     wait([[WELL]], probe=lambda *_: "asked", health=None)
-    wait([[replace(WELL, finishes=True, status="exited")]], probe=lambda *_: "asked")
+    wait([[replace(WELL, finishes=True, status="exited", exit_code=0)]], probe=lambda *_: "asked")
 
 
 def test_ends_the_wait_when_the_products_own_check_has_decided() -> None:
@@ -131,7 +131,7 @@ def test_ends_the_wait_when_the_products_own_check_has_decided() -> None:
 
 def test_ends_the_wait_for_a_container_that_fails_again_and_again() -> None:
     error = failure([[replace(WELL, status="restarting", restarts=6, exit_code=3)]])
-    assert "started 7 times, exit code 3" in error.message
+    assert "it ends again and again with exit code 3 (started 7 times)" in error.message
 
 
 def test_gives_a_container_that_failed_once_the_time_to_recover() -> None:
@@ -159,7 +159,9 @@ def test_names_what_the_answer_from_outside_was() -> None:
     ("later", "words"),
     [
         ([replace(WELL, restarts=1, started_at=NOW, exit_code=9)], "ended with exit code 9 and was started again"),
-        ([replace(WELL, started_at=NOW)], "started again"),
+        ([replace(WELL, started_at=NOW)], "it ended and was started again"),
+        ([replace(WELL, restarts=3, started_at=NOW - 1, exit_code=9)], "it ended with exit code 9"),
+        ([replace(WELL, status="paused")], "it is paused"),
         ([replace(WELL, id="2")], "is gone"),
         ([replace(WELL, health="unhealthy")], "unhealthy"),
         ([replace(WELL, status="exited", exit_code=1)], "exit code 1"),

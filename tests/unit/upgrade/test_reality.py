@@ -40,7 +40,7 @@ def runs(part: str, ref: ReleaseRef | None, product: str = "board") -> Replica:
         health_log="",
         restarts=0,
         started_at=0.0,
-        exit_code=0,
+        exit_code=None,
         error="",
         addresses={},
     )
