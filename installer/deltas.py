@@ -26,6 +26,7 @@ from installer.registry.archive import kept_archive
 from installer.registry.client import RegistryClient
 from installer.registry.images import placed, product_images, repository_of
 from installer.registry.load import Held, survey
+from installer.registry.settings import RegistryFolder
 from installer.state.releases import list_kept, load_committed
 from installer.words import size
 
@@ -64,7 +65,7 @@ class Ground:
         if not isinstance(media.packing, Delta):
             return cls(media, RegistryBases(client, ()), None)
         bases = RegistryBases(client, tuple(_repositories(media.release, client, state_dir)))
-        return cls(media, bases, Rebuilder(bases, state_dir))
+        return cls(media, bases, Rebuilder(bases, state_dir, RegistryFolder.of(state_dir).open_blob))
 
     @property
     def repositories(self) -> tuple[str, ...]:

@@ -70,15 +70,17 @@ class Worker:
 
 
 @contextmanager
-def worker(code: str, descriptors: Iterable[int]) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of this Python that runs ``code``, with three pipes and these descriptors.
+def worker(
+    code: str, descriptors: Iterable[int], stdin: IO[bytes] | int = subprocess.PIPE
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of this Python that runs ``code``, with three pipes (``stdin`` may be a file) and these descriptors.
 
     It inherits nothing else, and is gone at the end of the block.
     """
     words = (*_interpreter(), "-IB", "-X", "utf8", "-c", f"import sys; sys.path.insert(0, {str(_PACKAGES)!r}); {code}")
     process = subprocess.Popen(
         words,
-        stdin=subprocess.PIPE,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         pass_fds=tuple(descriptors),
@@ -90,26 +92,31 @@ def worker(code: str, descriptors: Iterable[int]) -> Iterator[subprocess.Popen[b
     finally:
         process.kill()
         for pipe in (process.stdin, process.stdout, process.stderr):
-            with suppress(OSError):
-                pipe.close()  # type: ignore[union-attr]
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
         process.wait()
 
 
 @contextmanager
-def confined_worker(spool: int) -> Iterator[Worker]:
-    """The process of :mod:`installer.patching.worker`, with its pipes and the descriptor ``spool``."""
+def confined_worker(spool: int | None, base: IO[bytes] | None) -> Iterator[Worker]:
+    """The process of :mod:`installer.patching.worker`, with its pipes and the descriptor ``spool`` if there is one.
+
+    The old layer is the file ``base``, or comes by a pipe.
+    """
     theirs, ours = os.pipe()
-    code = f"from installer.patching.worker import main; main({spool}, {theirs})"
+    passed = (theirs,) if spool is None else (theirs, spool)
+    code = f"from installer.patching.worker import main; main({theirs}, {spool})"
     with ExitStack() as stack:
         patch = os.fdopen(ours, "wb")
         stack.callback(_closed, patch)  # after the process is gone: whoever waits for it to read would wait for ever
         try:
-            process = stack.enter_context(worker(code, (spool, theirs)))
+            process = stack.enter_context(worker(code, passed, base or subprocess.PIPE))
         finally:
             os.close(theirs)
-        for pipe in (process.stdin, process.stdout, patch):
+        for pipe in filter(None, (process.stdin, process.stdout, patch)):
             with suppress(OSError):  # only as large as this user may have them
-                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)  # type: ignore[arg-type]
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
         yield Worker(process, patch)
 
 

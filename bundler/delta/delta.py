@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,8 +144,8 @@ class _Workshop:
     ) -> tuple[Patch, Path]:
         path = self.scratch / f"{blob.digest[7:23]}-{base.digest[7:23]}"
         with path.open("w+b") as file:
-            make_patch(source, target, file)
-            size = file.tell()
+            reach = make_patch(source, target, file)
+            size = file.seek(0, os.SEEK_END)
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         patch = Patch(
@@ -152,6 +153,7 @@ class _Workshop:
             base_unpacked=source.size,
             digest=f"sha256:{digest}",
             encoding=encoding,
+            reach=reach,
             size=size,
             target=blob.digest,
             unpacked=target.size,

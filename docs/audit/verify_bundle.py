@@ -117,7 +117,7 @@ def signers(raw, files, keys, threshold):  # the given keys whose signature over
 
 # Schemas. Rules: pattern, range, constant, {closed object}, [list of], (one, or, other), [pattern of names, of values].
 B64 = "(?=.)([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/][AQgw]==)?"
-COUNT, HASH, ANY = "0|[1-9][0-9]{0,15}", "(?=.{44}$)" + B64 + "(?<=[^=]=)", "(?s).*"
+COUNT, HASH, ANY, FLAG = "0|[1-9][0-9]{0,15}", "(?=.{44}$)" + B64 + "(?<=[^=]=)", "(?s).*", (True, False)
 PROOF = {"checkpoint": {"envelope": ANY}, "logIndex": COUNT, "treeSize": COUNT, "rootHash": HASH, "hashes?": [HASH]}
 LOGGED = {"inclusionProof": PROOF, "canonicalizedBody": B64, "logId": {"keyId": B64}, "logIndex": COUNT}
 LOGGED |= {"kindVersion": {"kind": "hashedrekord", "version": r"0\.0\.[12]"}, "integratedTime?": COUNT}
@@ -144,7 +144,7 @@ HEALTH = (None, {"http": f"(?=.{{1,200}}$){PORT}{URL}", "tcp": None}, {"http": N
 SERVICE = {"image": NAME, "replicas": range(1, 33), "health": HEALTH, "needs": [NAME], "state": "none|shared"}
 ENTRY = {"service": NAME, "port": range(1, 2**16), "protocol": "http|tcp"}
 SMOKE = {"entry": NAME, "http": "(?=.{1,500}$)" + URL, "expect": range(100, 600), "contains": (None, "(?s).{0,500}")}
-KINDS = {"string": [LONG], "integer": [range(1 - 2**53, 2**53)], "boolean": [True, False], "list": []}
+KINDS = {"string": [LONG], "integer": [range(1 - 2**53, 2**53)], "boolean": [*FLAG], "list": []}
 INPUT_NAME, ABOUT = r"(?=.{1,80}$)[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*", {"since": (None, VERSION), "description": LONG}
 INPUT = tuple({**ABOUT, "type": kind, "default": (None, *rules)} for kind, rules in KINDS.items())
 RELEASE = {"type": r"application/vnd\.sealift\.release\.v1\+json", "files": [FILE], "images": [IMAGE], "smoke": [SMOKE]}
@@ -154,11 +154,11 @@ RELEASE.update(minimum_root_version=range(1, 2**53), strategy="blue-green|rollin
 RELEASE.update(edge=dict.fromkeys(["haproxy", "registry"], (None, NAME)), services=[NAME, SERVICE])
 RELEASE.update(requires=dict.fromkeys(["upgrade_from", "installer"], RANGE), inputs=[INPUT_NAME, INPUT])
 HEAD = r"packing\.json|signatures/[a-z0-9][a-z0-9._-]{0,60}\.sigstore\.json|trust/[1-9][0-9]{0,8}\.root\.json"
-EIGHT, CAPS = range(2**33 + 1), {"r": (2**23, 1), "s": (2**16, 32), "t": (2**19, 64), "p": (2**22, 1)}
-LIB, GZIP = "[0-9][0-9A-Za-z.+-]{0,31}", {"kind": "gzip", "header": "([0-9a-f]{2}){10,512}", "level": range(1, 10)}
-ZSTD = {"kind": "zstd", "level": range(1, 20), **dict.fromkeys(["at_once", "checksum", "sized"], (True, False))}
-PATCH = {**dict.fromkeys(["base", "digest", "target"], DIGEST), **dict.fromkeys(["base_unpacked", "unpacked"], EIGHT)}
-PATCH.update(size=range(2**31 + 1), encoding=({"kind": "none"}, {**GZIP, "library": LIB}, {**ZSTD, "library": LIB}))
+LIB, CAPS = "[0-9][0-9A-Za-z.+-]{0,31}", {"r": (2**23, 1), "s": (2**16, 32), "t": (2**19, 64), "p": (2**22, 1)}
+GZIP = {"kind": "gzip", "header": "([0-9a-f]{2}){10,512}", "level": range(1, 10), "library": LIB}
+ZSTD = {"kind": "zstd", "at_once": FLAG, "checksum": FLAG, "sized": FLAG, "level": range(1, 20), "library": LIB}
+PATCH = {**dict.fromkeys(["base", "digest", "target"], DIGEST), "encoding": ({"kind": "none"}, GZIP, ZSTD)}
+PATCH.update(dict.fromkeys(["base_unpacked", "reach", "unpacked"], range(2**33 + 1)), size=range(2**31 + 1))
 FULL = {"type": r"application/vnd\.sealift\.packing\.v1\+json", "kind": "full"}
 DELTA = {**FULL, "type": FULL["type"].replace("v1", "v2"), "kind": "delta", "absent": [PATH], "patches": [PATCH]}
 PACKING = (FULL, {**DELTA, "since": [r"(?=.{1,100}$)[!-~]+( [!-~]+)*"]})

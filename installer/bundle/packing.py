@@ -23,7 +23,7 @@ MAX_PACKING_BYTES: Final = 4 * 1024 * 1024
 """Of 10,000 blobs, each of them patched, packing.json has 4.0 MB; left out, 0.8 MB."""
 MAX_PATCH: Final = 2 * 1024**3
 MAX_UNPACKED: Final = 8 * 1024**3
-"""Bytes of a layer, old or new, that may be patched: the old one lies unpacked on the disk meanwhile."""
+"""Bytes of a layer, old or new, that may be patched: the old one may lie unpacked on the disk meanwhile."""
 ALWAYS_CARRIED: Final = frozenset({"template", "doc", "changelog", "layout"})
 """Roles of files that whoever reads a bundle needs, whatever he has already."""
 _Kind = TypeVar("_Kind", "Packing", "Delta")
@@ -96,12 +96,14 @@ class Patch(Closed):
     """The member ``patches/<hex of digest>``: gives the unpacked ``target`` out of the unpacked ``base``.
 
     ``encoding`` says how the target is packed again. Sizes are bytes; the unpacked ones bound what may be written.
+    ``reach`` is how far before the furthest place that it has leaned on it goes back: what must be kept of the base.
     """
 
     base: DigestText
     base_unpacked: Size
     digest: DigestText
     encoding: Encoding
+    reach: Size
     size: Size
     target: DigestText
     unpacked: Size
@@ -113,7 +115,7 @@ class Patch(Closed):
 
     @model_validator(mode="after")
     def _is_bounded(self) -> Self:
-        if self.size > MAX_PATCH or self.unpacked > MAX_UNPACKED or self.base_unpacked > MAX_UNPACKED:
+        if self.size > MAX_PATCH or max(self.unpacked, self.base_unpacked, self.reach) > MAX_UNPACKED:
             raise fault("packing-size", "a patch, or what it is about, is larger than may be patched")
         if self.base == self.target:
             raise fault("packing-base", "a patch of a layer against itself")

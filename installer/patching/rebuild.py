@@ -1,7 +1,8 @@
 """The parent's side of a patch: feeds the process that rebuilds a layer, and hands on what comes out of it.
 
 Nothing is decided here but how it ends; that what came out is right is shown by its digest, which the reader of the
-bundle compares. Bytes pass by in pieces of 1 MiB; the old layer lies unpacked in a nameless file meanwhile.
+bundle compares. Bytes pass by in pieces of 1 MiB. Where a patch reaches further back than memory does, the old layer
+lies unpacked in a nameless file meanwhile.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import signal
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
 from itertools import chain
 from pathlib import Path
 from typing import IO, Final, Protocol
@@ -18,6 +19,7 @@ from typing import IO, Final, Protocol
 from installer.bundle.packing import Delta, Packing, Patch, Plain
 from installer.errors import SealiftError
 from installer.patching.encoders import version_of
+from installer.patching.segments import HELD
 from installer.patching.worker import order_of
 from installer.system import confined_worker
 
@@ -36,10 +38,11 @@ class Bases(Protocol):
 
 
 class Rebuilder:
-    """A :class:`~installer.bundle.verify.Rebuild` that works in ``scratch``, a folder with room for one old layer."""
+    """A :class:`~installer.bundle.verify.Rebuild` that works in ``scratch``, a folder with :func:`scratch_needed`."""
 
-    def __init__(self, bases: Bases, scratch: Path) -> None:
-        self._bases, self._scratch = bases, scratch
+    def __init__(self, bases: Bases, scratch: Path, file: Callable[[str], IO[bytes] | None] = lambda _: None) -> None:
+        """``file`` opens the file of a base by its digest, where one lies on this host: then nobody need send it."""
+        self._bases, self._scratch, self._file = bases, scratch, file
 
     def can(self, patch: Patch) -> bool:
         """Whether its base is at hand."""
@@ -52,14 +55,18 @@ class Rebuilder:
         ``disk-full`` (7), and what reading base and patch raises.
         """
         refuse_encoder(patch)
-        with tempfile.TemporaryFile(dir=self._scratch) as spool, confined_worker(spool.fileno()) as worker:
+        with ExitStack() as stack:
+            spool = stack.enter_context(tempfile.TemporaryFile(dir=self._scratch)) if _is_spooled(patch) else None
+            file = self._file(patch.base)
+            if file is not None:
+                stack.enter_context(file)
+            worker = stack.enter_context(confined_worker(None if spool is None else spool.fileno(), file))
             process = worker.process
-            assert process.stdin and process.stdout and process.stderr  # noqa: S101 - three pipes were asked for
-            order = order_of(patch.encoding.model_dump(), patch.base_unpacked, patch.unpacked)
-            feeders = (
-                _Feeder(process.stdin, chain([order], self._bases.read(patch.base))),
-                _Feeder(worker.patch, data),
-            )
+            assert process.stdout and process.stderr  # noqa: S101 - pipes were asked for
+            order = order_of(patch.encoding.model_dump(), patch.base_unpacked, patch.unpacked, patch.reach)
+            feeders = [_Feeder(worker.patch, chain([order], data))]
+            if process.stdin is not None:
+                feeders.append(_Feeder(process.stdin, self._bases.read(patch.base)))
             for feeder in feeders:
                 feeder.start()
             try:
@@ -93,8 +100,12 @@ def refuse_encoder(patch: Patch) -> None:
 
 
 def scratch_needed(packing: Packing | Delta) -> int:
-    """Bytes of the largest old layer, unpacked: the room that a delta takes for a while. Pure."""
-    return max((patch.base_unpacked for patch in packing.patches), default=0)
+    """Bytes of the largest old layer that is unpacked to the disk: the room that a delta takes for a while. Pure."""
+    return max((patch.base_unpacked for patch in packing.patches if _is_spooled(patch)), default=0)
+
+
+def _is_spooled(patch: Patch) -> bool:
+    return patch.reach > HELD
 
 
 class _Feeder(threading.Thread):

@@ -1,11 +1,13 @@
 """A patch: the new unpacked layer in segments, each a zstd frame that leans on a stretch of the old unpacked layer.
 
-So whoever applies it needs the memory of one segment, however large the layers are. Pure.
+So whoever applies it needs the memory of one segment, however large the layers are, and of the old layer no more than
+the patch reaches back. Pure.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -13,6 +15,8 @@ PREFIX: Final = 64 * 1024 * 1024
 """Bytes of the old layer that one segment may lean on."""
 CONTENT: Final = 32 * 1024 * 1024
 """Bytes of the new layer that one segment may hold."""
+HELD: Final = 64 * 1024 * 1024
+"""Bytes that a patch may reach back and still have the old layer kept in memory."""
 FRAME: Final = CONTENT + 256 * 1024
 _HEADER: Final = struct.Struct("<QIII")
 HEADER_BYTES: Final = _HEADER.size
@@ -52,3 +56,12 @@ class Segment:
         if not 0 < found.content <= left:
             raise Malformed("a segment of nothing, or of more than is to come")
         return found
+
+
+def reach_of(segments: Iterable[Segment]) -> int:
+    """The most bytes that a stretch begins before the furthest place that it, or one before it, ends at."""
+    furthest = reach = 0
+    for segment in segments:
+        furthest = max(furthest, segment.offset + segment.length)
+        reach = max(reach, furthest - segment.offset)
+    return reach

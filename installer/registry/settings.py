@@ -19,10 +19,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
 import secrets
+import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import bcrypt
 
@@ -60,6 +62,22 @@ class RegistryFolder:
     @property
     def data(self) -> Path:
         return self.root / "data"
+
+    def open_blob(self, digest: str) -> IO[bytes] | None:
+        """The file of a blob, where Distribution keeps it; None where it has none, or this user may not read it.
+
+        What stands there is the registry's doing: whoever uses the bytes ends at a digest.
+        """
+        number = digest.removeprefix("sha256:")
+        path = self.data / "docker/registry/v2/blobs/sha256" / number[:2] / number / "data"
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return None
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return os.fdopen(descriptor, "rb", buffering=0)
+        os.close(descriptor)
+        return None
 
     @property
     def docker_config(self) -> Path:

@@ -2,9 +2,10 @@
 
 The two root filesystems are real: the suite of this machine's own apt sources as it was released last, and with the
 security updates since then. They are made by mmdebstrap, once, and kept in the wide cache. Below a tenth of the scale
-some drawn files stand for them. Both bundles are loaded twice: with the media in memory, and no faster than a stick
-gives them. As a child of its own: ``make FOLDER real|drawn`` writes the inputs, ``load BUNDLE PUB URL SCRATCH RATE``
-brings a bundle into a registry as an upgrade does, from media of RATE MB/s (0: as fast as they come).
+some drawn files stand for them. Both bundles are loaded with the media in memory and no faster than a stick gives them,
+into a registry whose files lie in the state dir, as the bundled one's do; and into one that must be asked for the old
+layer, as a site's own. As a child of its own: ``make FOLDER real|drawn`` writes the inputs, ``load BUNDLE PUB URL STATE
+RATE`` brings a bundle into a registry as an upgrade does, from media of RATE MB/s (0: as fast as they come).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from tests.bench.measure import MB, Cost, in_turn, run, wall
+from tests.bench.measure import MB, Cost, Pairs, in_turn, run, wall
 from tests.bench.place import BUNDLE, PASSPHRASE, PYTHON, REPOSITORY, Input
 from tests.bench.row import Bench, Goal, Row, both, costs
 
@@ -60,25 +61,30 @@ def delta(bench: Bench) -> Iterator[Row]:
     small = Path(json.loads(packed.output[packed.output.index("{") :])["bundle"])
     whole = next(new.glob("*.bundle.tar.zst"))
 
-    def load(bundle: Path, rate: int) -> Cost:
-        with place.registry() as registry:
-            _load(next(old.glob("*.bundle.tar.zst")), place.public, registry.url, folder, 0)
-            return _load(bundle, place.public, registry.url, folder, rate)
+    def compared(rate: int, state: Path) -> Pairs:
+        def load(bundle: Path) -> Cost:
+            with place.registry() as registry:
+                _load(next(old.glob("*.bundle.tar.zst")), place.public, registry.url, state, 0)
+                return _load(bundle, place.public, registry.url, state, rate)
+
+        return in_turn(bench.settings.runs, lambda: load(small), lambda: load(whole))
 
     bench.say(f"loading it, and the whole: from media of {STICK} MB/s, and out of memory")
-    slow = in_turn(bench.settings.runs, lambda: load(small, STICK), lambda: load(whole, STICK))
-    pairs = in_turn(bench.settings.runs, lambda: load(small, 0), lambda: load(whole, 0))
+    slow, pairs, asked = compared(STICK, place.folder), compared(0, place.folder), compared(0, folder)
     goals = (
         Goal("bytes ÷ the whole bundle's", small.stat().st_size / whole.stat().st_size, 0.15),
         Goal(f"wall of applying, media of {STICK} MB/s", slow.ratio(wall), 1.0),
         Goal("wall of applying, media in memory", pairs.ratio(wall), 1.0),
+        Goal("the same with a registry that is asked for the old layer", asked.ratio(wall), None),
         Goal("peak memory", max(_own_peak(cost) for cost in pairs.ours), 120, "MB"),
         Goal("peak memory of the process that patches", max(cost.peak for cost in pairs.ours), WORKER / 1e6, "MB"),
         Goal("size", small.stat().st_size / 1e6, None, "MB"),
     )
     title = f"delta, {made['packages']} packages upgraded in one layer of {made['size'] / 1e6:.0f} MB"
     command = "bundle pack NEW --since OLD; load it as sealift install does, into a registry with OLD"
-    runs = {**both(pairs), f"ours, {STICK} MB/s": costs(slow.ours), f"beside, {STICK} MB/s": costs(slow.stock)}
+    runs = both(pairs)
+    for name, more in ((f"{STICK} MB/s", slow), ("asked", asked)):
+        runs |= {f"ours, {name}": costs(more.ours), f"beside, {name}": costs(more.stock)}
     yield Row(title, command, "load the whole of NEW in the same way", goals, runs=runs, other="the whole")
     shutil.rmtree(folder)
 
@@ -88,8 +94,8 @@ def _own_peak(cost: Cost) -> float:
     return float(cost.output.splitlines()[-1])
 
 
-def _load(bundle: Path, public: Path, url: str, scratch: Path, rate: int) -> Cost:
-    return run([PYTHON, "-m", "tests.bench.delta", "load", bundle, public, url, scratch, str(rate)], cwd=REPOSITORY)
+def _load(bundle: Path, public: Path, url: str, state: Path, rate: int) -> Cost:
+    return run([PYTHON, "-m", "tests.bench.delta", "load", bundle, public, url, state, str(rate)], cwd=REPOSITORY)
 
 
 def make(folder: Path, kind: str) -> None:
@@ -177,7 +183,7 @@ class Slow:
         return getattr(self._file, name)
 
 
-def load(bundle: Path, public: Path, url: str, scratch: Path, rate: int = 0) -> None:
+def load(bundle: Path, public: Path, url: str, state: Path, rate: int = 0) -> None:
     """Verify and load, out of the registry's old layers where it is a delta; media of ``rate`` MB/s, 0: as they are."""
     from installer.bundle import archive
     from installer.bundle.parts import open_bundle
@@ -193,7 +199,7 @@ def load(bundle: Path, public: Path, url: str, scratch: Path, rate: int = 0) -> 
         setattr(archive, "open_bundle", lambda path, ask: Slow(open_bundle(path, ask), rate))  # noqa: B010
     client = RegistryClient.at(RegistryAddress.parse(url))
     media = open_media(bundle, TrustPolicy.from_key(public.read_bytes(), "bench"))
-    ground = Ground.of(media, client, scratch)
+    ground = Ground.of(media, client, state)
 
     def read(sink: RegistrySink, again: bool) -> None:
         ground.refuse_lacking(sink.held)
@@ -207,5 +213,5 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["make", folder, kind]:
             make(Path(folder), kind)
-        case ["load", bundle, public, url, scratch, rate]:
-            load(Path(bundle), Path(public), url, Path(scratch), int(rate))
+        case ["load", bundle, public, url, state, rate]:
+            load(Path(bundle), Path(public), url, Path(state), int(rate))

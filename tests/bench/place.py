@@ -149,7 +149,7 @@ class Place:
 
     @contextmanager
     def registry(self) -> Iterator[Registry]:
-        """An empty Distribution registry on a loopback port; its folder goes with it."""
+        """An empty Distribution registry on a loopback port, whose files lie as if this folder were a state dir."""
         folder = self.folder / "registry"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

@@ -44,7 +44,7 @@ def stick(standin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(standin, folder / "install")
     out = io.BytesIO()
     with Unpacked([OLD], folder) as old, Unpacked([NEW], folder) as new:
-        make_patch(old, new, out)
+        reach = make_patch(old, new, out)
     data = out.getvalue()
     for name, (encoding, packed) in PACKED.items():
         (folder / name).mkdir()
@@ -55,6 +55,7 @@ def stick(standin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             base_unpacked=len(OLD),
             digest=editions.sha256(data),
             encoding=encoding,
+            reach=reach,
             size=len(data),
             target=editions.sha256(packed),
             unpacked=len(NEW),

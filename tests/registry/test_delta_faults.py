@@ -21,6 +21,7 @@ from installer import system
 from installer.deltas import Ground
 from installer.errors import SealiftError
 from installer.media import ToolSink, holds_file, open_media, tool_path
+from installer.patching import rebuild
 from installer.patching.rebuild import Rebuilder
 from installer.registry.address import RegistryAddress
 from installer.registry.client import RegistryClient
@@ -121,6 +122,12 @@ def bench(shared_registry: Distribution, tmp_path_factory: pytest.TempPathFactor
     bench.run()
     bench.right = bench.links()
     return bench
+
+
+@pytest.fixture(autouse=True)
+def on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old layer lies on the disk while it is patched, so that there is more to strike."""
+    monkeypatch.setattr(rebuild, "HELD", 0)
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def kits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def scratch(tmp_path: Path) -> Path:
-    """Where old layers lie unpacked for a while."""
+    """A state dir: where old layers that a patch reaches far back into lie unpacked for a while."""
     folder = tmp_path / "scratch"
     folder.mkdir()
     return folder
@@ -76,6 +76,51 @@ def test_a_delta_completes_the_release_from_what_the_registry_has(
     assert bring(delta, registry.client(), scratch) == []
     assert missing_blobs(registry.client(), media_of(delta).release) == set()
     assert list(scratch.iterdir()) == []
+
+
+@pytest.fixture
+def hosted(registry: Distribution, scratch: Path) -> Path:
+    """The file of the old layer in a state dir, whose bundled registry this one seems to be."""
+    (scratch / "registry").symlink_to(registry.folder)
+    number = editions.sha256(OLD).removeprefix("sha256:")
+    return registry.folder / "data/docker/registry/v2/blobs/sha256" / number[:2] / number / "data"
+
+
+def test_the_bundled_registrys_old_layer_is_read_where_it_lies(
+    kits: tuple[Path, Path], registry: Distribution, scratch: Path, hosted: Path
+) -> None:
+    old, delta = kits
+    bring(old, registry.client(), scratch)
+    assert hosted.read_bytes() == OLD
+    assert bring(delta, registry.client(), scratch) == []
+    assert missing_blobs(registry.client(), media_of(delta).release) == set()
+    assert registry.requests("GET", editions.sha256(OLD)) == []
+
+
+def test_an_old_layer_that_cannot_be_read_where_it_lies_is_asked_of_the_registry(
+    kits: tuple[Path, Path], registry: Distribution, scratch: Path, hosted: Path
+) -> None:
+    old, delta = kits
+    bring(old, registry.client(), scratch)
+    elsewhere = hosted.with_name("elsewhere")
+    hosted.rename(elsewhere)
+    hosted.symlink_to(elsewhere)
+    assert bring(delta, registry.client(), scratch) == []
+    assert len(registry.requests("GET", editions.sha256(OLD))) == 1
+
+
+def test_an_old_layer_that_was_damaged_where_it_lies_becomes_no_blob(
+    kits: tuple[Path, Path], registry: Distribution, scratch: Path, hosted: Path
+) -> None:
+    old, delta = kits
+    bring(old, registry.client(), scratch)
+    hosted.write_bytes(OLD[:-1] + bytes([OLD[-1] ^ 1]))
+    with pytest.raises(SealiftError) as refused:
+        bring(delta, registry.client(), scratch)
+    assert refused.value.id in ("digest-mismatch", "patch-malformed")
+    assert editions.sha256(NEW) in missing_blobs(registry.client(), media_of(delta).release)
+    hosted.write_bytes(OLD)
+    assert bring(delta, registry.client(), scratch) == []
 
 
 def test_a_registry_without_the_base_is_refused_before_anything_is_sent(

@@ -37,7 +37,7 @@ def config() -> str:
 
 def patch(data: bytes, base: str, **fields: Any) -> dict[str, Any]:
     made = {"base": base, "base_unpacked": 70, "digest": str(Digest.of(data)), "encoding": {"kind": "none"}}
-    return {**made, "size": len(data), "target": layer(), "unpacked": 80, **fields}
+    return {**made, "size": len(data), "reach": 70, "target": layer(), "unpacked": 80, **fields}
 
 
 def good_value() -> dict[str, Any]:
@@ -166,6 +166,7 @@ VECTORS = [
     Vector("delta-patch-large", "a patch of more than 2 GiB", "packing-size", put("patches", 0, "size", to=2**31 + 1)),
     Vector("delta-unpacked-large", "a layer of more than 8 GiB", "packing-size", put("patches", 0, "unpacked", to=2**33 + 1)),
     Vector("delta-base-large", "an old layer of more than 8 GiB", "packing-size", put("patches", 0, "base_unpacked", to=2**33 + 1)),
+    Vector("delta-reach-large", "a patch that reaches back more than 8 GiB", "packing-size", put("patches", 0, "reach", to=2**33 + 1)),
     Vector("delta-size-negative", "a patch of less than nothing", "size-negative", put("patches", 0, "size", to=-1)),
     Vector("delta-size-overflow", "a layer above all sizes", "size-overflow", put("patches", 0, "unpacked", to=2**50 + 1)),
     Vector("delta-size-text", "a size that is a text", "packing-invalid", put("patches", 0, "size", to="300")),

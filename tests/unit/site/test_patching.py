@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bundler.delta.layers import Unpacked
 from bundler.delta.patches import make_patch
@@ -21,9 +23,10 @@ from installer.bundle.packing import Encoding, Gzip, Patch, Plain, Zstd
 from installer.errors import SealiftError
 from installer.patching import confine
 from installer.patching import rebuild as parent
+from installer.patching.base import Base, InMemory
 from installer.patching.encoders import version_of
 from installer.patching.rebuild import Rebuilder
-from installer.patching.segments import CONTENT, FRAME, HEADER_BYTES, PREFIX, Segment
+from installer.patching.segments import CONTENT, FRAME, HEADER_BYTES, HELD, PREFIX, Malformed, Segment, reach_of
 from installer.patching.worker import order_of
 from installer.patching.zstdlib import zstd
 from tests import editions
@@ -61,6 +64,7 @@ def told(data: bytes, base: bytes = OLD, encoding: Encoding | None = None, **fie
         "base_unpacked": len(OLD),
         "digest": editions.sha256(data),
         "encoding": encoding or Plain(),
+        "reach": len(OLD),
         "size": len(data),
         "target": editions.sha256(NEW),
         "unpacked": len(NEW),
@@ -68,10 +72,18 @@ def told(data: bytes, base: bytes = OLD, encoding: Encoding | None = None, **fie
     return Patch(**values | fields)
 
 
-def applied(folder: Path, patch: Patch, data: bytes, base: bytes = OLD) -> bytes:
-    return b"".join(Rebuilder(Held(base), folder).rebuild(patch, [data]))
+def applied(folder: Path, patch: Patch, data: bytes, base: bytes = OLD, way: str = "in memory") -> bytes:
+    """What a patch gives; the old layer comes by a pipe and is kept in memory or in a file, or lies on this host."""
+    if way == "in a file":
+        patch = patch.model_copy(update={"reach": HELD + 1})
+    place = folder.parent / f"{folder.name}-{patch.base[-8:]}"
+    if way == "on this host":
+        place.write_bytes(base)
+    rebuilder = Rebuilder(Held(base), folder, (lambda _: place.open("rb")) if place.exists() else (lambda _: None))
+    return b"".join(rebuilder.rebuild(patch, [data]))
 
 
+WAYS: Final = ("in memory", "in a file", "on this host")
 BASES: Final = {
     "plain": OLD,
     "gzip": editions.zlib_gzip(OLD),
@@ -89,9 +101,12 @@ OTHERS: Final = {
 }
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("base", BASES.values(), ids=BASES)
-def test_gives_the_new_layer_whatever_the_old_one_is_packed_in(tmp_path: Path, made: bytes, base: bytes) -> None:
-    assert applied(tmp_path, told(made, base), made, base) == NEW
+def test_gives_the_new_layer_whatever_the_old_one_is_packed_in(
+    tmp_path: Path, made: bytes, base: bytes, way: str
+) -> None:
+    assert applied(tmp_path, told(made, base), made, base, way) == NEW
     assert list(tmp_path.iterdir()) == []
 
 
@@ -136,10 +151,11 @@ def test_refuses_a_patch_that_breaks_its_form(tmp_path: Path, made: bytes, what:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("base", OTHERS.values(), ids=OTHERS)
-def test_refuses_an_old_layer_that_is_another_one(tmp_path: Path, made: bytes, base: bytes) -> None:
+def test_refuses_an_old_layer_that_is_another_one(tmp_path: Path, made: bytes, base: bytes, way: str) -> None:
     with pytest.raises(SealiftError) as refused:
-        applied(tmp_path, told(made, base), made, base)
+        applied(tmp_path, told(made, base), made, base, way)
     assert refused.value.id == "patch-malformed"
 
 
@@ -201,11 +217,64 @@ def test_the_new_layer_comes_while_the_old_one_still_does(tmp_path: Path) -> Non
             yield halves[1]
 
     found = []
-    patch = told(out.getvalue(), base, base_unpacked=len(base), unpacked=len(base))
+    patch = told(out.getvalue(), base, base_unpacked=len(base), reach=len(base), unpacked=len(base))
     for chunk in Rebuilder(Slow(base), tmp_path).rebuild(patch, [out.getvalue()]):
         found.append(chunk)
         seen.set()
     assert b"".join(found) == base
+
+
+def test_of_a_large_old_layer_no_more_is_kept_than_a_patch_reaches_back(tmp_path: Path) -> None:
+    """400 MB through a process that may have 200: as one layer, kept whole, it has no room there."""
+    piece = random.Random(3).randbytes(8 * 1024 * 1024)
+    out, base = io.BytesIO(), piece * 50
+    for number in range(50):
+        out.write(_segment(piece, _frame(piece, piece), number * len(piece), len(piece)))
+    patch = told(out.getvalue(), base, base_unpacked=len(base), unpacked=len(base), reach=len(piece))
+
+    def little(*order: Any) -> bytes:
+        return order_of(*order).replace(b'"memory":536870912', b'"memory":200000000')
+
+    with pytest.MonkeyPatch.context() as bent:
+        bent.setattr(parent, "order_of", little)
+        assert applied(tmp_path, patch, out.getvalue(), base) == base
+        bent.setattr(parent, "HELD", 2**40)
+        with pytest.raises(SealiftError) as refused:
+            applied(tmp_path, patch.model_copy(update={"reach": len(base)}), out.getvalue(), base)
+    assert refused.value.id == "patch-too-large"
+
+
+def test_a_segment_that_leans_further_back_than_the_patch_may_reach_is_refused(tmp_path: Path) -> None:
+    piece = random.Random(4).randbytes(1000)
+    base = piece * 3
+    back = _segment(piece, _frame(piece, base[500:1500]), 500, 1000)
+    data = _segment(piece, _frame(piece, piece), 2000, 1000) + back
+    patch = told(data, base, base_unpacked=len(base), unpacked=2000, reach=2500)
+    assert applied(tmp_path, patch, data, base) == piece * 2
+    with pytest.raises(SealiftError) as refused:
+        applied(tmp_path, patch.model_copy(update={"reach": 2499}), data, base)
+    assert refused.value.id == "patch-malformed"
+
+
+@given(
+    st.lists(st.binary(max_size=40), max_size=30),
+    st.lists(st.tuples(st.integers(0, 500), st.integers(0, 90)), max_size=20),
+    st.integers(0, 200),
+)
+def test_what_is_kept_in_memory_is_what_was_there_or_is_said_to_be_gone(
+    pieces: list[bytes], wanted: list[tuple[int, int]], reach: int
+) -> None:
+    whole = b"".join(pieces)
+    base = Base(InMemory(reach), len(whole), iter(pieces))
+    furthest = 0
+    for offset, length in wanted:
+        furthest = max(furthest, offset + length)
+        if offset < furthest - reach or offset + length > len(whole):
+            with pytest.raises(Malformed):
+                base.stretch(offset, length)
+            return
+        assert bytes(base.stretch(offset, length)) == whole[offset : offset + length]
+    base.read_to_end()
 
 
 def test_no_room_for_the_old_layer_is_a_full_disk(tmp_path: Path, made: bytes) -> None:
@@ -214,7 +283,7 @@ def test_no_room_for_the_old_layer_is_a_full_disk(tmp_path: Path, made: bytes) -
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", room], check=True)
     try:
         with pytest.raises(SealiftError) as refused:
-            applied(room, told(made), made)
+            applied(room, told(made), made, way="in a file")
     finally:
         subprocess.run(["umount", room], check=True)
     assert (refused.value.id, refused.value.exit_code) == ("disk-full", 7)
@@ -258,3 +327,36 @@ def test_a_machine_without_a_filter_applies_nothing() -> None:
 def test_what_comes_out_is_judged_by_its_digest_alone(tmp_path: Path) -> None:
     data = _segment(NEW, _frame(bytes(len(NEW))))
     assert hashlib.sha256(applied(tmp_path, told(data), data)).hexdigest() != hashlib.sha256(NEW).hexdigest()
+
+
+def test_how_far_a_patch_reaches_back_is_told_by_its_segments() -> None:
+    places = [(0, 100), (50, 100), (400, 100), (380, 60), (420, 10)]
+    assert reach_of(Segment(offset, length, 1, 1) for offset, length in places) == 120
+    assert reach_of([]) == 0
+
+
+def test_a_patch_of_a_large_layer_begins_small_and_reaches_back_no_further_than_memory_does(tmp_path: Path) -> None:
+    """So that there is something to send at once, and the old layer need not lie on the disk."""
+    blocks = [random.Random(number).randbytes(1024 * 1024) for number in range(80)]
+    base, new = b"".join(blocks), b"".join([b"added" * 1000, *blocks[:40], b"more", *blocks[40:]])
+    out = io.BytesIO()
+    with Unpacked([base], tmp_path) as old, Unpacked([new], tmp_path) as target:
+        reach = make_patch(old, target, out)
+    data = out.getvalue()
+    first = Segment.parse(data[:HEADER_BYTES], len(base), len(new))
+    assert first.content == 8 * 1024 * 1024
+    assert reach <= HELD and len(data) < 200_000
+    patch = told(data, base, base_unpacked=len(base), unpacked=len(new), reach=reach)
+    assert applied(tmp_path, patch, data, base) == new
+
+
+def test_a_layer_whose_halves_changed_places_still_makes_a_small_patch(tmp_path: Path) -> None:
+    blocks = [random.Random(number).randbytes(1024 * 1024) for number in range(160)]
+    base, new = b"".join(blocks), b"".join([*blocks[96:], *blocks[:96]])
+    out = io.BytesIO()
+    with Unpacked([base], tmp_path) as old, Unpacked([new], tmp_path) as target:
+        reach = make_patch(old, target, out)
+    data = out.getvalue()
+    assert reach > HELD and len(data) < len(new) * 0.3
+    patch = told(data, base, base_unpacked=len(base), unpacked=len(new), reach=reach)
+    assert applied(tmp_path, patch, data, base) == new
