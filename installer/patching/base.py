@@ -31,8 +31,8 @@ class Keep(Protocol):
     def want(self, offset: int, end: int) -> None:
         """A stretch will be asked for, now or when more is there. Raises :class:`Malformed` where it is gone."""
 
-    def read(self, offset: int, end: int) -> bytes | memoryview:
-        """A stretch that was wanted and is there; good until the next one."""
+    def read(self, offset: int, end: int) -> bytes:
+        """A stretch that was wanted and is there."""
 
 
 class Base:
@@ -54,11 +54,8 @@ class Base:
             return cls(InFile(packed, there), size, iter(()))
         return cls(InMemory(reach) if spool is None else InFile(spool), size, _unpacked(source, head))
 
-    def stretch(self, offset: int, length: int) -> bytes | memoryview:
-        """A stretch of it, as soon as it is there; good until the next one.
-
-        Raises :class:`Malformed` where it is gone, or the layer has another size.
-        """
+    def stretch(self, offset: int, length: int) -> bytes:
+        """A stretch of it, as soon as it is there. Raises :class:`Malformed` where it is gone, or the size another."""
         self._end = offset + length
         self._keep.want(offset, self._end)
         while self._keep.there < self._end and self._unpack():
@@ -134,7 +131,6 @@ class InFile:
 
     def __init__(self, file: io.FileIO, there: int = 0) -> None:
         self.there, self._file = there, file
-        self._held = bytearray()
 
     def add(self, piece: bytes) -> None:
         """As :class:`Keep` says. Raises ``OSError`` where the disk is full."""
@@ -145,18 +141,12 @@ class InFile:
     def want(self, offset: int, end: int) -> None:
         """All of it stays."""
 
-    def read(self, offset: int, end: int) -> memoryview:
+    def read(self, offset: int, end: int) -> bytes:
         """As :class:`Keep` says. Raises :class:`Malformed` where it was cut short meanwhile."""
-        length = end - offset
-        if len(self._held) < length:
-            self._held = bytearray(length)  # kept from segment to segment: fresh memory costs more than the copy
-        found, done = memoryview(self._held)[:length], 0
         self._file.seek(offset)
-        while done < length:
-            count = self._file.readinto(found[done:])
-            if not count:
-                raise Malformed(_OTHER_SIZE)
-            done += count
+        found = self._file.read(end - offset)
+        if len(found) < end - offset:
+            raise Malformed(_OTHER_SIZE)
         return found
 
 

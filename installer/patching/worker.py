@@ -73,7 +73,7 @@ def _segments(base: Base, patch: int, left: int) -> Iterator[bytes]:
         raise Malformed("more patch than layer")
 
 
-def _leaning_on(prefix: bytes | memoryview) -> zstd.ZstdDecompressor:
+def _leaning_on(prefix: bytes) -> zstd.ZstdDecompressor:
     options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: MAX_WINDOW_LOG}
     return zstd.ZstdDecompressor(zstd.ZstdDict(prefix, is_raw=True).as_prefix if prefix else None, options)
 
