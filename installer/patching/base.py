@@ -5,16 +5,18 @@ asked for again: in memory, or in a file where a patch goes back further than th
 from __future__ import annotations
 
 import io
+import mmap
 import os
 import zlib
-from collections import deque
 from collections.abc import Iterator
 from typing import Final, Protocol, Self
 
-from installer.patching.segments import CONTENT, Malformed
+from installer.patching.segments import Malformed
 from installer.patching.zstdlib import zstd
 
 PIECE: Final = 1024 * 1024
+_AHEAD: Final = 16 * 1024 * 1024
+"""Bytes of the old layer that may be unpacked before a segment asks for them."""
 MAX_WINDOW_LOG: Final = 27
 _OTHER_SIZE: Final = "the old layer has another size"
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
@@ -52,7 +54,7 @@ class Base:
         head = up_to(source, 4)
         if there is not None and not _is_packed(head):
             return cls(InFile(packed, there), size, iter(()))
-        return cls(InMemory(reach) if spool is None else InFile(spool), size, _unpacked(source, head))
+        return cls(InMemory(reach, size) if spool is None else InFile(spool), size, _unpacked(source, head))
 
     def stretch(self, offset: int, length: int) -> bytes:
         """A stretch of it, as soon as it is there. Raises :class:`Malformed` where it is gone, or the size another."""
@@ -67,7 +69,7 @@ class Base:
     def unpack_ahead(self) -> None:
         """Unpack one more piece, unless it is far from what was last asked for: called for each piece that is written,
         so that neither what comes nor what goes out waits for the other."""
-        if self._keep.there < self._end + CONTENT:
+        if self._keep.there < self._end + _AHEAD:
             self._unpack()
 
     def read_to_end(self) -> None:
@@ -92,38 +94,34 @@ class Base:
 
 
 class InMemory:
-    """Keeps what lies up to ``reach`` bytes before the furthest place that was wanted, and what lies after it."""
+    """A ring of what lies up to ``reach`` bytes before the furthest place that was wanted, and what was read ahead."""
 
-    def __init__(self, reach: int) -> None:
+    def __init__(self, reach: int, size: int) -> None:
+        """``size`` is that of the layer: more is not kept. Raises ``OSError`` where there is no such memory."""
         self.there = 0
-        self._reach, self._furthest, self._first = reach, 0, 0
-        self._pieces = deque[bytes]()
+        self._reach, self._furthest = reach, 0
+        private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # takes memory as it is filled
+        self._ring = memoryview(mmap.mmap(-1, max(1, min(reach + _AHEAD + PIECE, size)), private))
 
     def add(self, piece: bytes) -> None:
         """As :class:`Keep` says."""
+        at = self.there % len(self._ring)
+        first = min(len(piece), len(self._ring) - at)
+        self._ring[at : at + first] = piece[:first]
+        self._ring[: len(piece) - first] = piece[first:]
         self.there += len(piece)
-        self._pieces.append(piece)
-        self._forget()
 
     def want(self, offset: int, end: int) -> None:
         """As :class:`Keep` says."""
         self._furthest = max(self._furthest, end)
         if offset < self._furthest - self._reach:
             raise Malformed("a segment that leans further back than the patch may reach")
-        self._forget()
 
     def read(self, offset: int, end: int) -> bytes:
         """As :class:`Keep` says."""
-        found, at = [], self._first
-        for piece in self._pieces:
-            if at < end and offset < at + len(piece):
-                found.append(memoryview(piece)[max(offset - at, 0) : end - at])
-            at += len(piece)
-        return b"".join(found)
-
-    def _forget(self) -> None:
-        while self._pieces and self._first + len(self._pieces[0]) <= self._furthest - self._reach:
-            self._first += len(self._pieces.popleft())
+        at = offset % len(self._ring)
+        first = self._ring[at : at + end - offset]
+        return b"".join((first, self._ring[: end - offset - len(first)]))
 
 
 class InFile:

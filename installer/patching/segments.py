@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 PREFIX: Final = 64 * 1024 * 1024
 """Bytes of the old layer that one segment may lean on."""
@@ -26,8 +25,7 @@ class Malformed(Exception):
     """A patch that breaks the format, or does not fit what it is applied to."""
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(NamedTuple):
     """``length`` bytes at ``offset`` of the old layer are the prefix of a frame of ``frame`` bytes, which gives
     ``content`` bytes."""
 
@@ -38,7 +36,7 @@ class Segment:
 
     def to_bytes(self) -> bytes:
         """Its header, little-endian."""
-        return _HEADER.pack(self.offset, self.length, self.content, self.frame)
+        return _HEADER.pack(*self)
 
     @classmethod
     def parse(cls, raw: bytes, old: int, left: int) -> Self:

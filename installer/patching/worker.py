@@ -14,7 +14,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator
-from errno import ENOSPC
+from errno import ENOMEM, ENOSPC
 from typing import Any, Final, NoReturn
 
 from installer.heap import keep
@@ -26,6 +26,7 @@ from installer.patching.zstdlib import zstd
 
 MEMORY: Final = 512 * 1024 * 1024
 """Bytes of addresses that this process may have, its interpreter among them."""
+_NO_ROOM: Final = {ENOSPC: b"disk-full", ENOMEM: b"patch-too-large"}
 _MAX_ORDER: Final = 64 * 1024
 
 
@@ -55,7 +56,7 @@ def main(patch: int, spool: int | None = None) -> NoReturn:
     except MemoryError:
         _fail(b"patch-too-large")
     except OSError as error:
-        _fail(b"disk-full" if error.errno == ENOSPC else b"patch-malformed")
+        _fail(_NO_ROOM.get(error.errno or 0, b"patch-malformed"))
     except (Malformed, EOFError, zlib.error, zstd.ZstdError):
         _fail(b"patch-malformed")
     os._exit(0)

@@ -265,7 +265,7 @@ def test_what_is_kept_in_memory_is_what_was_there_or_is_said_to_be_gone(
     pieces: list[bytes], wanted: list[tuple[int, int]], reach: int
 ) -> None:
     whole = b"".join(pieces)
-    base = Base(InMemory(reach), len(whole), iter(pieces))
+    base = Base(InMemory(reach, len(whole)), len(whole), iter(pieces))
     furthest = 0
     for offset, length in wanted:
         furthest = max(furthest, offset + length)
