@@ -2,7 +2,7 @@
 
 A tar of an upgraded system has nearly all of its files where they were, give or take what was added before them: where
 blocks of a segment stood in the old layer tells where to look, so 48 MiB of it at most do for 32 MiB of the new one.
-The first segment is small: whoever applies the patch has something to send as soon as the old layer begins to come.
+The first segments are small: whoever applies the patch has something to send as soon as the old layer begins to come.
 
 A process of its own does this (:func:`main`), with a bound of its own: see :mod:`bundler.delta.patches`.
 """
@@ -31,8 +31,8 @@ _STRETCH: Final = 48 * 1024 * 1024
 """Bytes of a large layer that a segment leans on: whoever applies the patch keeps them in memory, and moves them twice.
 64 MiB gave a patch of the same size (17.3 MB for a Debian of 563 MB with 68 packages upgraded); smaller segments on
 shorter stretches gave 19 to 22 MB."""
-_FIRST: Final = 8 * 1024 * 1024
-"""Bytes of the first segment of a large layer."""
+_FIRST: Final = (4 * 1024 * 1024, 12 * 1024 * 1024, 24 * 1024 * 1024)
+"""Bytes of the first segments of a large layer."""
 _SLOW, _QUICK, _SMALL = 9, 3, 64 * 1024 * 1024
 
 TOO_LARGE: Final = 3
@@ -74,7 +74,7 @@ def patch(old: Layer, new: Layer) -> Iterator[bytes]:
         zstd.CompressionParameter.checksum_flag: 0,
     }
     start = 0
-    for count in chain([_FIRST] if old.size > PREFIX else [], repeat(CONTENT)):
+    for count in chain(_FIRST if old.size > PREFIX else (), repeat(CONTENT)):
         if start >= new.size:
             return
         content = new.read(count, start)

@@ -14,7 +14,7 @@ PREFIX: Final = 64 * 1024 * 1024
 """Bytes of the old layer that one segment may lean on."""
 CONTENT: Final = 32 * 1024 * 1024
 """Bytes of the new layer that one segment may hold."""
-HELD: Final = 64 * 1024 * 1024
+HELD: Final = 96 * 1024 * 1024
 """Bytes that a patch may reach back and still have the old layer kept in memory."""
 FRAME: Final = CONTENT + 256 * 1024
 _HEADER: Final = struct.Struct("<QIII")

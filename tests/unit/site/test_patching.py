@@ -344,7 +344,7 @@ def test_a_patch_of_a_large_layer_begins_small_and_reaches_back_no_further_than_
         reach = make_patch(old, target, out)
     data = out.getvalue()
     first = Segment.parse(data[:HEADER_BYTES], len(base), len(new))
-    assert first.content == 8 * 1024 * 1024
+    assert first.content == 4 * 1024 * 1024
     assert reach <= HELD and len(data) < 200_000
     patch = told(data, base, base_unpacked=len(base), unpacked=len(new), reach=reach)
     assert applied(tmp_path, patch, data, base) == new
