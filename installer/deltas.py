@@ -18,7 +18,7 @@ from installer.bundle.packing import Delta, Patch, bases_of, blob_name
 from installer.bundle.release import Descriptor, File, Release
 from installer.errors import SealiftError
 from installer.media import Media, holds_file, tool_path
-from installer.patching.rebuild import Rebuilder, refuse_encoder, scratch_needed
+from installer.patching.rebuild import BlobFiles, Rebuilder, no_files, refuse_encoder, scratch_needed
 from installer.plan.plan import Plan
 from installer.plan.planning import Scene
 from installer.plan.siteactions import Unpack
@@ -26,7 +26,6 @@ from installer.registry.archive import kept_archive
 from installer.registry.client import RegistryClient
 from installer.registry.images import placed, product_images, repository_of
 from installer.registry.load import Held, survey
-from installer.registry.settings import RegistryFolder
 from installer.state.releases import list_kept, load_committed
 from installer.words import size
 
@@ -60,12 +59,12 @@ class Ground:
     rebuilder: Rebuilder | None
 
     @classmethod
-    def of(cls, media: Media, client: RegistryClient, state_dir: Path) -> Self:
-        """Of a whole bundle there is nothing to rebuild, and nothing is looked up."""
+    def of(cls, media: Media, client: RegistryClient, state_dir: Path, files: BlobFiles = no_files) -> Self:
+        """Of a whole bundle there is nothing to rebuild, and nothing is looked up. ``files`` are the registry's own."""
         if not isinstance(media.packing, Delta):
             return cls(media, RegistryBases(client, ()), None)
         bases = RegistryBases(client, tuple(_repositories(media.release, client, state_dir)))
-        return cls(media, bases, Rebuilder(bases, state_dir, RegistryFolder.of(state_dir).open_blob))
+        return cls(media, bases, Rebuilder(bases, state_dir, files))
 
     @property
     def repositories(self) -> tuple[str, ...]:

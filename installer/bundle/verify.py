@@ -351,10 +351,20 @@ def _check_patch(patch: Patch, blob: Descriptor, data: Told, writers: list[Write
         return
     try:
         _check_here(f"{blob.digest}, rebuilt,", blob, rebuild.rebuild(patch, data), writers, lambda: None)
-    except SealiftError:
+    except SealiftError as error:
         data.check(patch)
+        if error.id == "digest-mismatch":
+            raise _not_rebuilt(patch) from None
         raise
     data.check(patch)
+
+
+def _not_rebuilt(patch: Patch) -> SealiftError:
+    return SealiftError(
+        "digest-mismatch",
+        f"what a patch gives is not {patch.target}: it was made wrong, or what it builds on, {patch.base}, is damaged",
+        hint="get the whole release in place of the delta",
+    )
 
 
 def _check_on_lane(reader: BundleReader, lane: Lane, member: File | Descriptor, advance: Callable[[], None]) -> None:

@@ -27,6 +27,14 @@ _PIECE: Final = 1024 * 1024
 _WHOLE: Final = "get the whole release in place of the delta"
 
 
+BlobFiles = Callable[[str], IO[bytes] | None]
+"""Opens the file of a blob by its digest; None where none lies on this host."""
+
+
+def no_files(_: str) -> None:
+    """A :data:`BlobFiles` of nothing."""
+
+
 class Bases(Protocol):
     """Where old layers come from."""
 
@@ -40,9 +48,9 @@ class Bases(Protocol):
 class Rebuilder:
     """A :class:`~installer.bundle.verify.Rebuild` that works in ``scratch``, a folder with :func:`scratch_needed`."""
 
-    def __init__(self, bases: Bases, scratch: Path, file: Callable[[str], IO[bytes] | None] = lambda _: None) -> None:
-        """``file`` opens the file of a base by its digest, where one lies on this host: then nobody need send it."""
-        self._bases, self._scratch, self._file = bases, scratch, file
+    def __init__(self, bases: Bases, scratch: Path, files: BlobFiles = no_files) -> None:
+        """A base that ``files`` has is read where it lies, and nobody need send it."""
+        self._bases, self._scratch, self._files = bases, scratch, files
 
     def can(self, patch: Patch) -> bool:
         """Whether its base is at hand."""
@@ -57,7 +65,7 @@ class Rebuilder:
         refuse_encoder(patch)
         with ExitStack() as stack:
             spool = stack.enter_context(tempfile.TemporaryFile(dir=self._scratch)) if _is_spooled(patch) else None
-            file = self._file(patch.base)
+            file = self._files(patch.base)
             if file is not None:
                 stack.enter_context(file)
             worker = stack.enter_context(confined_worker(None if spool is None else spool.fileno(), file))

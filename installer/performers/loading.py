@@ -12,7 +12,7 @@ from installer.durable import make_folder, remove_folder, write_folder
 from installer.media import ToolSink
 from installer.performers.host import Handlers, Host, Incoming, require
 from installer.plan import actions as act
-from installer.registry.access import install_credentials, registry_client
+from installer.registry.access import blob_files, install_credentials, registry_client
 from installer.registry.fill import fill_registry
 from installer.registry.load import RegistrySink
 from installer.site.secretfiles import install_secrets
@@ -41,7 +41,8 @@ class Loading:
         media, talk = incoming.media, self._host.talk
         install_credentials(self._host.site, self._host.state_dir)
         client = registry_client(self._host.site, self._host.state_dir)
-        ground = Ground.of(media, client, self._host.state_dir)
+        files = blob_files(self._host.site, self._host.state_dir)
+        ground = Ground.of(media, client, self._host.state_dir, files)
         not_checked: tuple[str, ...] = ()
 
         def read(sink: RegistrySink, again: bool) -> None:

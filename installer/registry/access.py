@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from installer.patching.rebuild import BlobFiles, no_files
 from installer.registry.address import RegistryAddress
 from installer.registry.bundled import BundledService
 from installer.registry.client import RegistryClient
@@ -26,6 +27,11 @@ def registry_client(site: Site, state_dir: Path) -> RegistryClient:
     credentials = site.registry.credentials
     login = read_login(credentials.file) if credentials else None
     return RegistryClient.at(registry_address(site), login, site.registry.ca)
+
+
+def blob_files(site: Site, state_dir: Path) -> BlobFiles:
+    """The bundled registry's files of blobs; of another registry none lie here. Pure."""
+    return no_files if site.registry.bundled is None else RegistryFolder.of(state_dir).open_blob
 
 
 def docker_config_folder(site: Site, state_dir: Path) -> Path | None:

@@ -194,12 +194,13 @@ def load(bundle: Path, public: Path, url: str, state: Path, rate: int = 0) -> No
     from installer.registry.client import RegistryClient
     from installer.registry.fill import fill_registry
     from installer.registry.load import RegistrySink
+    from installer.registry.settings import RegistryFolder
 
     if rate:
         setattr(archive, "open_bundle", lambda path, ask: Slow(open_bundle(path, ask), rate))  # noqa: B010
     client = RegistryClient.at(RegistryAddress.parse(url))
     media = open_media(bundle, TrustPolicy.from_key(public.read_bytes(), "bench"))
-    ground = Ground.of(media, client, state)
+    ground = Ground.of(media, client, state, RegistryFolder.of(state).open_blob)
 
     def read(sink: RegistrySink, again: bool) -> None:
         ground.refuse_lacking(sink.held)

@@ -20,6 +20,7 @@ from installer.patching.rebuild import Rebuilder
 from installer.registry.client import RegistryClient
 from installer.registry.fill import fill_registry
 from installer.registry.load import RegistrySink, missing_blobs
+from installer.registry.settings import RegistryFolder
 from installer.talk import Talk
 from tests import editions
 from tests.vectors.forge import RELEASE
@@ -58,7 +59,7 @@ def media_of(bundle: Path, unlock: Unlock | None = None) -> Media:
 def bring(bundle: Path, client: RegistryClient, scratch: Path, unlock: Unlock | None = None) -> list[str]:
     """Load as an upgrade does; what was warned of."""
     media, said = media_of(bundle, unlock), list[str]()
-    ground = Ground.of(media, client, scratch)
+    ground = Ground.of(media, client, scratch, RegistryFolder.of(scratch).open_blob)
 
     def read(sink: RegistrySink, again: bool) -> None:
         ground.refuse_lacking(sink.held)
@@ -168,6 +169,7 @@ def test_wrong_bytes_out_of_a_patch_never_become_a_blob(
         with pytest.raises(SealiftError) as refused:
             bring(delta, registry.client(), scratch)
     assert (refused.value.id, refused.value.exit_code) == ("digest-mismatch", 4)
+    assert editions.sha256(OLD) in refused.value.message and "whole release" in refused.value.hint
     assert editions.sha256(NEW) in missing_blobs(registry.client(), media_of(delta).release)
 
 

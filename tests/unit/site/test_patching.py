@@ -25,7 +25,7 @@ from installer.patching import confine
 from installer.patching import rebuild as parent
 from installer.patching.base import Base, InMemory
 from installer.patching.encoders import version_of
-from installer.patching.rebuild import Rebuilder
+from installer.patching.rebuild import Rebuilder, no_files
 from installer.patching.segments import CONTENT, FRAME, HEADER_BYTES, HELD, PREFIX, Malformed, Segment, reach_of
 from installer.patching.worker import order_of
 from installer.patching.zstdlib import zstd
@@ -79,7 +79,7 @@ def applied(folder: Path, patch: Patch, data: bytes, base: bytes = OLD, way: str
     place = folder.parent / f"{folder.name}-{patch.base[-8:]}"
     if way == "on this host":
         place.write_bytes(base)
-    rebuilder = Rebuilder(Held(base), folder, (lambda _: place.open("rb")) if place.exists() else (lambda _: None))
+    rebuilder = Rebuilder(Held(base), folder, (lambda _: place.open("rb")) if place.exists() else no_files)
     return b"".join(rebuilder.rebuild(patch, [data]))
 
 
