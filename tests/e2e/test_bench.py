@@ -37,7 +37,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 def test_bench_writes_its_table_picture_and_figures(tmp_path: Path) -> None:
     page = tmp_path / "performance.md"
-    page.write_text(f"# before\n\n{BEGIN}\nold\n{END}\n\nafter\n")
+    page.write_text(f"# before\n\n{BEGIN}\nwhat stood here\n{END}\n\nafter\n")
     done = bench(tmp_path)
     # 1: a goal is missed, as small inputs must: starting is all they cost
     assert done.returncode in (0, 1), done.stderr
@@ -48,7 +48,7 @@ def test_bench_writes_its_table_picture_and_figures(tmp_path: Path) -> None:
     assert goals["inspect with signature check", "bytes written"]["met"]
     assert goals["load", "bytes written to disk ÷ content"]["met"]
     text = page.read_text()
-    assert text.startswith("# before") and text.endswith("after\n") and "old" not in text
+    assert text.startswith("# before") and text.endswith("after\n") and "what stood here" not in text
     assert "skopeo copy --all --preserve-digests" in text and rows(tmp_path)[0]["machine"]["skopeo"] in text
     missed = [goal["what"] for goal in goals.values() if not goal["met"]]
     assert bool(missed) == ("Missed: " in text) == bool(done.returncode)

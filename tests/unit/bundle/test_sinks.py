@@ -17,6 +17,7 @@ from installer.bundle.archive import BundleReader
 from installer.bundle.packing import Patch, bases_of, read_packing
 from installer.bundle.release import Descriptor, File
 from installer.bundle.verify import check_content, verify_release
+from installer.errors import SealiftError
 from tests import editions
 from tests.unit.bundle.asking import checked
 from tests.unit.trust.media import QUIET
@@ -124,6 +125,30 @@ def test_what_nobody_wants_or_can_be_rebuilt_is_not_rebuilt(delta: Path) -> None
         assert sink.kept == {}
         assert (editions.sha256(NEW) in sink.asked) is not wanted
     assert read(delta, Keeper("nothing"), quick=True) != ()
+
+
+def test_a_good_patch_that_gives_something_else_names_what_it_builds_on(delta: Path) -> None:
+    sink, wrong = (
+        Keeper(editions.sha256(NEW)),
+        Known({editions.sha256(NEW): NEW + b"x"}, frozenset({editions.sha256(OLD)})),
+    )
+    with BundleReader(delta) as reader, pytest.raises(SealiftError) as refused:
+        check_content(reader, verify_release(reader, RELEASE.policy), (sink,), have=None, rebuild=wrong)
+    assert refused.value.id == "digest-mismatch" and sink.kept == {}
+    assert editions.sha256(OLD) in refused.value.message and "whole release" in refused.value.hint
+
+
+def test_what_hinders_a_rebuild_comes_through(delta: Path) -> None:
+    class Full(Known):
+        def rebuild(self, patch: Patch, data: Iterable[bytes]) -> Iterator[bytes]:
+            raise SealiftError("disk-full", "no room", hint="free some")
+
+    with BundleReader(delta) as reader, pytest.raises(SealiftError) as refused:
+        full = Full({}, frozenset({editions.sha256(OLD)}))
+        check_content(
+            reader, verify_release(reader, RELEASE.policy), (Keeper(editions.sha256(NEW)),), have=None, rebuild=full
+        )
+    assert refused.value.id == "disk-full"
 
 
 def test_several_patches_of_one_layer_stand_together() -> None:
