@@ -10,18 +10,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundler.delta.layers import Unpacked
 from bundler.delta.patches import make_patch
 from installer.bundle.packing import Encoding, Gzip, Patch, Plain, Zstd
 from installer.errors import SealiftError
-from installer.patching import confine
+from installer.patching import base, confine
 from installer.patching import rebuild as parent
 from installer.patching.base import Base, InMemory
 from installer.patching.encoders import version_of
@@ -256,25 +257,34 @@ def test_a_segment_that_leans_further_back_than_the_patch_may_reach_is_refused(t
     assert refused.value.id == "patch-malformed"
 
 
+@settings(max_examples=400)
 @given(
-    st.lists(st.binary(max_size=40), max_size=30),
-    st.lists(st.tuples(st.integers(0, 500), st.integers(0, 90)), max_size=20),
-    st.integers(0, 200),
+    st.lists(st.sampled_from([1, 40]), min_size=5, max_size=40),
+    st.lists(st.tuples(st.sampled_from([-1, 0, 0, 0, 9]), st.integers(0, 60)), min_size=2, max_size=20),
+    st.integers(1, 40),
+    st.integers(0, 60),
 )
 def test_what_is_kept_in_memory_is_what_was_there_or_is_said_to_be_gone(
-    pieces: list[bytes], wanted: list[tuple[int, int]], reach: int
+    sizes: list[int], wanted: list[tuple[int, int]], reach: int, ahead: int
 ) -> None:
-    whole = b"".join(pieces)
-    base = Base(InMemory(reach, len(whole)), len(whole), iter(pieces))
-    furthest = 0
-    for offset, length in wanted:
-        furthest = max(furthest, offset + length)
-        if offset < furthest - reach or offset + length > len(whole):
-            with pytest.raises(Malformed):
-                base.stretch(offset, length)
-            return
-        assert bytes(base.stretch(offset, length)) == whole[offset : offset + length]
-    base.read_to_end()
+    """However much is read ahead between two stretches, in a ring that is as small as it may be."""
+    whole, furthest, ends = random.Random(5).randbytes(sum(sizes)), 0, list(accumulate(sizes))
+    pieces = [whole[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+    with pytest.MonkeyPatch.context() as small:
+        small.setattr(base, "PIECE", 40)
+        small.setattr(base, "_AHEAD", ahead)
+        old = Base(InMemory(reach, len(whole)), len(whole), iter(pieces))
+        for more, length in wanted:
+            offset = max(0, furthest - reach + more)
+            furthest = max(furthest, offset + length)
+            if offset < furthest - reach or offset + length > len(whole):
+                with pytest.raises(Malformed):
+                    old.stretch(offset, length)
+                return
+            assert old.stretch(offset, length) == whole[offset : offset + length]
+            for _ in range(5):
+                old.unpack_ahead()
+        old.read_to_end()
 
 
 def test_no_room_for_the_old_layer_is_a_full_disk(tmp_path: Path, made: bytes) -> None:
