@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Final, NoReturn
 
+from installer.patching.base import write
 from installer.patching.segments import CONTENT, PREFIX, Segment
 from installer.patching.zstdlib import zstd
 
@@ -56,9 +57,7 @@ def main(old: tuple[int, int], new: tuple[int, int], memory: int) -> NoReturn:
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     try:
         for piece in patch(Layer(*old), Layer(*new)):
-            rest = memoryview(piece)
-            while rest:
-                rest = rest[os.write(1, rest) :]
+            write(1, piece)
     except MemoryError:
         os._exit(TOO_LARGE)
     os._exit(0)
